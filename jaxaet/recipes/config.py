@@ -1,0 +1,246 @@
+"""What a configuration may say: one typed model for each recipe.
+
+Nothing heavy is imported here, so `jaxaet validate` answers at once.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+# Hydrogen to lawrencium: the elements whose scattering factors are tabulated.
+SYMBOLS = tuple(
+    """H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb
+    Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg
+    Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr""".split()
+)
+
+
+def chemical_symbol(name: str) -> str:
+    """The name itself if it is an element's symbol, else a `ValueError` that names the nearest one."""
+    if name in SYMBOLS:
+        return name
+    near = difflib.get_close_matches(name.capitalize(), SYMBOLS, n=1)
+    hint = f"did you mean {near[0]}?" if near else "write an element's symbol."
+    raise ValueError(f'found "{name}"; allowed chemical symbols from H to Lr; {hint}')
+
+
+def distinct(values: tuple) -> tuple:
+    """The values themselves if no two are equal, else a `ValueError`."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"found {', '.join(values)}; allowed each name once; remove the repeated one.")
+    return values
+
+
+def existing_file(path: Path) -> Path:
+    """The absolute path of a file that exists, else a `ValueError`."""
+    path = path.expanduser().absolute()
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no file"
+        raise ValueError(f"found {what} at {path}; allowed a file that exists; correct the path.")
+    return path
+
+
+# Scalars are strict, so that "60" or true is no number; a list may stand for a tuple, and text for a path.
+LAX = Field(strict=False)
+Symbol = Annotated[str, AfterValidator(chemical_symbol), Field(json_schema_extra={"format": "chemical symbol"})]
+Species = Annotated[tuple[Symbol, ...], LAX, Field(min_length=1), AfterValidator(distinct)]
+ExistingFile = Annotated[Path, LAX, AfterValidator(existing_file), Field(json_schema_extra={"format": "file name"})]
+Pixels = Annotated[int, Field(ge=8, le=16384)]
+Angle = Annotated[float, Field(ge=-180, le=180)]
+Angles = (
+    Annotated[tuple[Angle, ...], LAX, Field(min_length=1)]
+    | Annotated[tuple[Annotated[tuple[Angle, Angle, Angle], LAX], ...], LAX, Field(min_length=1)]
+)
+
+
+class Section(BaseModel):
+    """A block of keys; a block left empty in the file takes all its defaults."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_empty_blocks(cls, block):
+        # An absent block counts as an empty one, so that an error names the missing key, not the missing block.
+        blocks = [name for name, field in cls.model_fields.items() if is_section(field.annotation)]
+        block = {} if block is None else block
+        return {**dict.fromkeys(blocks), **block} if isinstance(block, dict) else block
+
+
+def is_section(annotation) -> bool:
+    """Whether a field's annotation is a block of keys."""
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+class Data(Section):
+    """The measured tilt series."""
+
+    path: ExistingFile
+    """The tilt series: .npz, .h5, .mat, .mrc, .tif, .dm3, .dm4, .emd, .ndata, .hspy; relative to the working folder."""
+    pixel_size_a: float | None = Field(None, gt=0.001, le=100)
+    """Pixel size, Å; null takes it from the file."""
+    angles_deg: Angles | None = None
+    """Nominal angle of each image, degrees: a list of tilts about Y or of [Z, Y, X]; null takes them from the file."""
+    likelihood: Literal["auto", "poisson", "gaussian"] = "auto"
+    """Noise of the images; auto takes poisson if they look like electron counts."""
+
+
+class Specimen(Section):
+    """What the specimen is made of."""
+
+    species: Species
+    """Chemical symbols of the elements in the specimen, such as [Fe, Pt]."""
+
+
+class HeterojunctionSpecimen(Section):
+    """The simulated heterojunction."""
+
+    preset: Literal["paper"] = "paper"
+    """paper: the census of the AET paper: 488 Mo, 991 S, 150 W, 257 Se and 16 vacancies."""
+    interface: Literal["zigzag", "armchair"] = "zigzag"
+    """Direction of the interface."""
+
+
+class Instrument(Section):
+    """The microscope; on measured data it only sets the starting shape of an atom's image."""
+
+    energy_kev: float = Field(200.0, ge=1, le=3000)
+    """Beam energy, keV."""
+    semi_angle_mrad: float = Field(25.0, gt=0, le=200)
+    """Convergence semi-angle, mrad."""
+    source_size_a: float = Field(0.3, ge=0, le=10)
+    """Rms width of the effective source along one axis, Å."""
+    detector_inner_mrad: float = Field(40.0, ge=0, le=1000)
+    """Inner collection semi-angle of the annular detector, mrad."""
+    detector_outer_mrad: float = Field(200.0, gt=0, le=1000)
+    """Outer collection semi-angle, mrad."""
+
+    @model_validator(mode="after")
+    def ring_is_open(self):
+        inner, outer = self.detector_inner_mrad, self.detector_outer_mrad
+        if inner >= outer:
+            raise ValueError(
+                f"found detector_inner_mrad {inner:g} and detector_outer_mrad {outer:g}; "
+                "allowed an inner angle below the outer one; exchange or correct them."
+            )
+        return self
+
+
+class SimulatedInstrument(Instrument):
+    """The microscope of the AET paper."""
+
+    energy_kev: float = Field(60.0, ge=1, le=3000)
+    """Beam energy, keV."""
+    semi_angle_mrad: float = Field(38.0, gt=0, le=200)
+    """Convergence semi-angle, mrad."""
+    detector_inner_mrad: float = Field(50.0, ge=0, le=1000)
+    """Inner collection semi-angle of the annular detector, mrad."""
+    detector_outer_mrad: float = Field(210.0, gt=0, le=1000)
+    """Outer collection semi-angle, mrad."""
+    dose_e_per_a2: float = Field(3.8e5, gt=0, le=1e12)
+    """Dose of the whole tilt series, electrons per Å²."""
+    pixel_size_a: float = Field(0.32, gt=0.001, le=100)
+    """Pixel size, Å."""
+    image_pixels: Annotated[tuple[Pixels, Pixels], LAX] = (288, 288)
+    """Rows and columns of each image."""
+    background_counts: float = Field(2.0, ge=0, le=1e9)
+    """Mean background of every pixel, electrons."""
+
+
+class Calibration(Section):
+    """What to believe about the tilt angles."""
+
+    angles: Literal["fixed", "refine", "from_scratch"] = "refine"
+    """fixed: exact; refine: right to a few degrees; from_scratch: up to 30° off, found from the images."""
+
+
+class CalibrationFromScratch(Calibration):
+    """What to believe about the tilt angles."""
+
+    angles: Literal["fixed", "refine", "from_scratch"] = "from_scratch"
+    """fixed: exact; refine: right to a few degrees; from_scratch: up to 30° off, found from the images."""
+
+
+class Reconstruction(Section):
+    """The first volume."""
+
+    voxel_a: float = Field(0.5, ge=0.05, le=10)
+    """Voxel size, Å."""
+    iterations: int = Field(100, ge=1, le=100_000)
+    """Steps of the reconstruction."""
+    thickness_a: float | None = Field(None, gt=0, le=1e5)
+    """Thickness of the volume along the beam, Å; null chooses it from the images."""
+
+
+class Tracing(Section):
+    """From the volume to atoms."""
+
+    min_distance_a: float = Field(1.9, ge=0.1, le=100)
+    """No two atoms are closer than this, Å."""
+    rounds: int = Field(3, ge=1, le=100)
+    """Times that missing atoms are added and spurious ones removed."""
+    min_weight: float = Field(0.3, ge=0, le=1)
+    """Weakest peak that counts as an atom, as a fraction of a typical one."""
+
+
+class Refinement(Section):
+    """From first atoms to final coordinates."""
+
+    max_steps: int = Field(100, ge=1, le=100_000)
+    """Most steps of the solver."""
+    tolerance_pm: float = Field(0.05, gt=0, le=100)
+    """Stop when the rms step is below this, pm."""
+    u2: Literal["shared", "per_species", "per_atom"] = "per_species"
+    """Which atoms share one mean-square displacement."""
+    max_atoms: int = Field(100_000, ge=1)
+    """More traced atoms than this end the run with an error: a sign of too small a `tracing.min_distance_a`."""
+
+
+class Common(Section):
+    """The keys of every recipe that are not in a block."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of all randomness."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point precision of the whole run."""
+    error_bars: bool = True
+    """Whether to compute the standard deviation of every coordinate."""
+
+
+class HeterojunctionConfig(Common):
+    """Simulate the AET paper's experiment, solve it without the answer, and score it against the truth."""
+
+    recipe: Literal["heterojunction"] = "heterojunction"
+    specimen: HeterojunctionSpecimen = HeterojunctionSpecimen()
+    instrument: SimulatedInstrument = SimulatedInstrument()
+    calibration: CalibrationFromScratch = CalibrationFromScratch()
+    reconstruction: Reconstruction = Reconstruction()
+    tracing: Tracing = Tracing()
+    refinement: Refinement = Refinement()
+
+
+class TiltSeriesConfig(Common):
+    """Turn a measured tilt series into atoms."""
+
+    recipe: Literal["tilt_series"] = "tilt_series"
+    data: Data
+    specimen: Specimen
+    instrument: Instrument = Instrument()
+    calibration: Calibration = Calibration()
+    reconstruction: Reconstruction = Reconstruction()
+    tracing: Tracing = Tracing()
+    refinement: Refinement = Refinement()
+
+
+Config = HeterojunctionConfig | TiltSeriesConfig
+RECIPES = {"heterojunction": HeterojunctionConfig, "tilt_series": TiltSeriesConfig}
+SCHEMA = TypeAdapter(Annotated[Config, Field(discriminator="recipe")])
