@@ -1,0 +1,12 @@
+"""Figures and the report. The only room that knows matplotlib and plotly."""
+
+from jaxaet.viz.atoms import (
+    atoms_figure as atoms_figure,
+    error_bar_map as error_bar_map,
+    error_figure as error_figure,
+)
+from jaxaet.viz.images import tilt_series_figure as tilt_series_figure, volume_figure as volume_figure
+from jaxaet.viz.progress import angles_figure as angles_figure, convergence_figure as convergence_figure
+from jaxaet.viz.report import write_report as write_report
+from jaxaet.viz.save import save_figure as save_figure
+from jaxaet.viz.view import atoms_view as atoms_view
