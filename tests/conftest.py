@@ -5,10 +5,10 @@ import os
 # Set before jax starts: on loading from its cache XLA takes its own tuning flags for those of a foreign machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import hypothesis  # noqa: E402
-import jax  # noqa: E402
-import jaxtyping  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import jax
+import jaxtyping
+import pytest
 
 jaxtyping.install_import_hook("jaxaet", "beartype.beartype")
 
