@@ -11,7 +11,8 @@ def prepare(precision: str) -> None:
 
     jax.config.update("jax_enable_x64", precision == "float64")
     folder = cache_folder()
-    if jax.config.jax_compilation_cache_dir is None and writable(folder):
+    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if chosen is None and writable(folder):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

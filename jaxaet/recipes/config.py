@@ -86,7 +86,7 @@ class Data(Section):
 
     path: ExistingFile
     """The tilt series: .npz, .h5, .mat, .mrc, .tif, .dm3, .dm4, .emd, .ndata, .hspy; relative to the working folder."""
-    pixel_size_a: float | None = Field(None, gt=0.001, le=100)
+    pixel_size_a: float | None = Field(default=None, gt=0.001, le=100)
     """Pixel size, Å; null takes it from the file."""
     angles_deg: Angles | None = None
     """Nominal angle of each image, degrees: a list of tilts about Y or of [Z, Y, X]; null takes them from the file."""
@@ -113,15 +113,15 @@ class HeterojunctionSpecimen(Section):
 class Instrument(Section):
     """The microscope; on measured data it only sets the starting shape of an atom's image."""
 
-    energy_kev: float = Field(200.0, ge=1, le=3000)
+    energy_kev: float = Field(default=200.0, ge=1, le=3000)
     """Beam energy, keV."""
-    semi_angle_mrad: float = Field(25.0, gt=0, le=200)
+    semi_angle_mrad: float = Field(default=25.0, gt=0, le=200)
     """Convergence semi-angle, mrad."""
-    source_size_a: float = Field(0.3, ge=0, le=10)
+    source_size_a: float = Field(default=0.3, ge=0, le=10)
     """Rms width of the effective source along one axis, Å."""
-    detector_inner_mrad: float = Field(40.0, ge=0, le=1000)
+    detector_inner_mrad: float = Field(default=40.0, ge=0, le=1000)
     """Inner collection semi-angle of the annular detector, mrad."""
-    detector_outer_mrad: float = Field(200.0, gt=0, le=1000)
+    detector_outer_mrad: float = Field(default=200.0, gt=0, le=1000)
     """Outer collection semi-angle, mrad."""
 
     @model_validator(mode="after")
@@ -138,21 +138,21 @@ class Instrument(Section):
 class SimulatedInstrument(Instrument):
     """The microscope of the AET paper."""
 
-    energy_kev: float = Field(60.0, ge=1, le=3000)
+    energy_kev: float = Field(default=60.0, ge=1, le=3000)
     """Beam energy, keV."""
-    semi_angle_mrad: float = Field(38.0, gt=0, le=200)
+    semi_angle_mrad: float = Field(default=38.0, gt=0, le=200)
     """Convergence semi-angle, mrad."""
-    detector_inner_mrad: float = Field(50.0, ge=0, le=1000)
+    detector_inner_mrad: float = Field(default=50.0, ge=0, le=1000)
     """Inner collection semi-angle of the annular detector, mrad."""
-    detector_outer_mrad: float = Field(210.0, gt=0, le=1000)
+    detector_outer_mrad: float = Field(default=210.0, gt=0, le=1000)
     """Outer collection semi-angle, mrad."""
-    dose_e_per_a2: float = Field(3.8e5, gt=0, le=1e12)
+    dose_e_per_a2: float = Field(default=3.8e5, gt=0, le=1e12)
     """Dose of the whole tilt series, electrons per Å²."""
-    pixel_size_a: float = Field(0.32, gt=0.001, le=100)
+    pixel_size_a: float = Field(default=0.32, gt=0.001, le=100)
     """Pixel size, Å."""
     image_pixels: Annotated[tuple[Pixels, Pixels], LAX] = (288, 288)
     """Rows and columns of each image."""
-    background_counts: float = Field(2.0, ge=0, le=1e9)
+    background_counts: float = Field(default=2.0, ge=0, le=1e9)
     """Mean background of every pixel, electrons."""
 
 
@@ -173,42 +173,42 @@ class CalibrationFromScratch(Calibration):
 class Reconstruction(Section):
     """The first volume."""
 
-    voxel_a: float = Field(0.5, ge=0.05, le=10)
+    voxel_a: float = Field(default=0.5, ge=0.05, le=10)
     """Voxel size, Å."""
-    iterations: int = Field(100, ge=1, le=100_000)
+    iterations: int = Field(default=100, ge=1, le=100_000)
     """Steps of the reconstruction."""
-    thickness_a: float | None = Field(None, gt=0, le=1e5)
+    thickness_a: float | None = Field(default=None, gt=0, le=1e5)
     """Thickness of the volume along the beam, Å; null chooses it from the images."""
 
 
 class Tracing(Section):
     """From the volume to atoms."""
 
-    min_distance_a: float = Field(1.9, ge=0.1, le=100)
+    min_distance_a: float = Field(default=1.9, ge=0.1, le=100)
     """No two atoms are closer than this, Å."""
-    rounds: int = Field(3, ge=1, le=100)
+    rounds: int = Field(default=3, ge=1, le=100)
     """Times that missing atoms are added and spurious ones removed."""
-    min_weight: float = Field(0.3, ge=0, le=1)
+    min_weight: float = Field(default=0.3, ge=0, le=1)
     """Weakest peak that counts as an atom, as a fraction of a typical one."""
 
 
 class Refinement(Section):
     """From first atoms to final coordinates."""
 
-    max_steps: int = Field(100, ge=1, le=100_000)
+    max_steps: int = Field(default=100, ge=1, le=100_000)
     """Most steps of the solver."""
-    tolerance_pm: float = Field(0.05, gt=0, le=100)
+    tolerance_pm: float = Field(default=0.05, gt=0, le=100)
     """Stop when the rms step is below this, pm."""
     u2: Literal["shared", "per_species", "per_atom"] = "per_species"
     """Which atoms share one mean-square displacement."""
-    max_atoms: int = Field(100_000, ge=1)
+    max_atoms: int = Field(default=100_000, ge=1)
     """More traced atoms than this end the run with an error: a sign of too small a `tracing.min_distance_a`."""
 
 
 class Common(Section):
     """The keys of every recipe that are not in a block."""
 
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of all randomness."""
     precision: Literal["float32", "float64"] = "float32"
     """Floating-point precision of the whole run."""

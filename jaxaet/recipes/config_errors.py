@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from jaxaet.recipes.config import RECIPES, Section, is_section
 
@@ -36,7 +37,7 @@ def problem(error: dict, data: dict) -> tuple[tuple, str]:
     if field is None or is_section(field.annotation):
         keys = ", ".join((section if field is None else field.annotation).model_fields)
         return path, sentence(_json(error["input"]), f"a block with the keys {keys}", "write them indented below it")
-    allowed = describe(TypeAdapter(Annotated[field.annotation, field]).json_schema())
+    allowed = describe(field_schema(field))
     meaning = f" ({field.description[0].lower()}{field.description[1:].rstrip('.')})" if field.description else ""
     if error["type"] == "missing":
         return path, sentence("nothing", allowed, f"add it{meaning}")
@@ -66,6 +67,12 @@ def unknown_key(path: tuple, value: Any, section: type[Section], root: type[Sect
     return sentence("an unknown key", allowed, f"did you mean {near[0]}?" if near else "remove it").replace("?.", "?")
 
 
+def field_schema(field: FieldInfo) -> dict:
+    """The JSON schema of one key."""
+    annotated: Any = Annotated[field.annotation, field]  # pyright: ignore[reportInvalidTypeForm]
+    return TypeAdapter(annotated).json_schema()
+
+
 def describe(schema: dict) -> str:
     """A JSON schema of one value in words."""
     if "anyOf" in schema:
@@ -90,7 +97,7 @@ def _bounds(schema: dict) -> str:
 def _walk(section: type[Section], location: list) -> tuple[type[Section], tuple, Any]:
     """The innermost block, the path without pydantic's names of union members, and the field (None: no such key)."""
     path = ()
-    field = None
+    field: Any = None
     for depth, part in enumerate(location):
         field = section.model_fields.get(part)
         path = (*path, part)

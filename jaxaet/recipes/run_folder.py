@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -44,12 +44,14 @@ class RunFolder:
     checkpoint leaves nothing behind; any other exception is written to `run.log` with its traceback.
     """
 
-    def __init__(self, path: Path, config: Config, log: logging.FileHandler, quiet: bool):
+    def __init__(self, path: Path, config: Config, log: TextIO, quiet: bool):
         self.path = path
         self.config = config
-        self._handler = log
+        self._log_file = log
         self._logger = logging.Logger("jaxaet")
-        self._logger.addHandler(log)
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._logger.addHandler(handler)
         self._line = ProgressLine(self._logger.info, quiet)
         self._stages: list[str] = []
         self._provenance: dict = {}
@@ -70,10 +72,9 @@ class RunFolder:
             )
         try:
             path.mkdir(parents=True, exist_ok=True)
-            log = logging.FileHandler(path / "run.log", mode="a" if resume else "x", encoding="utf-8")
+            log = open(path / "run.log", mode="a" if resume else "x", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); give another --out.") from None
-        log.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         lock(log, path)
         folder = cls(path, config, log, quiet)
         if not resume:
@@ -97,7 +98,7 @@ class RunFolder:
             return read_arrays(self.path / file)
         self._line.label(name)
         start = time.perf_counter()
-        arrays = {key: np.asarray(value) for key, value in function().items()}
+        arrays: dict[str, Any] = {key: np.asarray(value) for key, value in function().items()}
         odd = [key for key, value in arrays.items() if value.dtype.hasobject]
         if odd:
             raise TypeError(f"The stage {name} returned {odd}, which are neither arrays, numbers nor texts.")
@@ -164,7 +165,7 @@ class RunFolder:
     def close(self) -> None:
         """Take the progress line away and let other processes write here."""
         self._line.close()
-        self._handler.close()
+        self._log_file.close()
 
     def _remove_own_files(self) -> None:
         for name in OWN_FILES:
@@ -194,14 +195,14 @@ def begun(path: Path, config: Config) -> dict:
     return {name: provenance[name] for name in ("stage_seconds", "peak_memory_mb", "started")}
 
 
-def lock(log: logging.FileHandler, path: Path) -> None:
+def lock(log: TextIO, path: Path) -> None:
     """Keep other processes out of the folder until this one ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # Windows has no flock; there the folder is guarded by its emptiness alone
         return
     try:
-        fcntl.flock(log.stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(log.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         log.close()
         raise InputError(f"{path} is in use by another process; wait until it ends or give another --out.") from None
