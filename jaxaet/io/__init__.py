@@ -1,0 +1,11 @@
+"""Files and other programs. The only room that knows formats, ASE and RosettaSciIO."""
+
+from jaxaet.io.atoms import (
+    from_ase as from_ase,
+    load_atoms as load_atoms,
+    save_atoms as save_atoms,
+    to_ase as to_ase,
+)
+from jaxaet.io.checks import check_counts as check_counts
+from jaxaet.io.save import save_tilt_series as save_tilt_series
+from jaxaet.io.tilt_series import TiltSeries as TiltSeries, load_tilt_series as load_tilt_series
