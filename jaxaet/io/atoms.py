@@ -46,6 +46,7 @@ def from_ase(ase_atoms: Any, species: tuple[str, ...] | None = None) -> Atoms:
     Raises `InputError` if an element is not among `species`.
     """
     count, info = len(ase_atoms), ase_atoms.info
+    shared: Any  # an array, where the constructor of Atoms shows a number as its default
     if "composition" in ase_atoms.arrays and "composition_species" in info:
         columns = tuple(info["composition_species"])
         composition = ase_atoms.arrays["composition"].reshape(count, len(columns))
@@ -100,7 +101,7 @@ def load_atoms(path: str | os.PathLike, species: tuple[str, ...] | None = None) 
     if not path.is_file():
         raise InputError(f"{path} is not a file; give the path of a file of atoms.")
     try:
-        result = read(path, format=format)
+        result: Any = read(path, format=format)
     except Exception as error:  # ASE's readers report damage by whatever their parsing meets
         raise InputError(
             f"{path} could not be read as {format} ({type(error).__name__}); "

@@ -33,8 +33,10 @@ class Contents:
 
 def calibrated_pixel_size(scales, units) -> np.ndarray | None:
     """Pixel size (y, x) in Å from the `scales` of the two image axes and their `units`; None for an unknown unit."""
-    factors = [LENGTHS.get(_spelled(unit)) for unit in units]
-    return None if None in factors else np.array([float(s) * f for s, f in zip(scales, factors, strict=True)])
+    names = [_spelled(unit) for unit in units]
+    if not set(names) <= LENGTHS.keys():
+        return None
+    return np.array([float(scale) * LENGTHS[name] for scale, name in zip(scales, names, strict=True)])
 
 
 def calibrated_tilts(values, unit) -> np.ndarray | None:

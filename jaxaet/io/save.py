@@ -42,7 +42,7 @@ def save_tilt_series(
     if path.suffix not in writers:
         raise InputError(f"{path} has the suffix '{path.suffix}'; tilt series are written to {', '.join(writers)}.")
     arrays = _arrays(images, truth, truth_angles)
-    taken = sorted(arrays.keys() & metadata.keys())
+    taken = sorted((arrays.keys() | {"file", "allow_pickle"}) & metadata.keys())  # the last two are numpy's own
     if taken:
         raise InputError(f"The metadata names {taken} are taken by the tilt series itself; choose others.")
     extra = {name: np.asarray(value) for name, value in metadata.items()}
@@ -83,7 +83,7 @@ def _truth_arrays(truth: Atoms) -> dict[str, np.ndarray]:
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with path.open("xb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _write_hdf5(path: Path, arrays: dict[str, np.ndarray]) -> None:

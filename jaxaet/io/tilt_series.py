@@ -83,7 +83,7 @@ def _read(path: Path) -> Contents:
         raise InputError(f"{path} is not a file; give the path of a tilt series.")
     try:
         return READERS[suffix](path)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # each library reports damage by errors of its own
         raise InputError(

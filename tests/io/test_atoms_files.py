@@ -25,13 +25,19 @@ def assert_same(found, atoms, atol):
         np.testing.assert_allclose(getattr(found, name), getattr(atoms, name), rtol=0, atol=atol)
 
 
-@given(seed=st.integers(0, 2**16), size=st.sampled_from([(0, ("W",)), (1, ("F",)), (5, ("W", "Se")), (7, ("Mo", "S", "F"))]))
+@given(
+    seed=st.integers(0, 2**16),
+    size=st.sampled_from([(0, ("W",)), (1, ("F",)), (5, ("W", "Se")), (7, ("Mo", "S", "F"))]),
+)
 def test_ase_and_back_is_the_identity(seed, size):
     atoms = draw_atoms(seed, *size)
     assert_same(from_ase(to_ase(atoms)), atoms, atol=0)
 
 
-@given(seed=st.integers(0, 2**16), size=st.sampled_from([(0, ("W",)), (1, ("F",)), (1, ("W", "Se")), (7, ("Mo", "S", "F"))]))
+@given(
+    seed=st.integers(0, 2**16),
+    size=st.sampled_from([(0, ("W",)), (1, ("F",)), (1, ("W", "Se")), (7, ("Mo", "S", "F"))]),
+)
 def test_extxyz_keeps_everything(seed, size, tmp_path_factory):
     path = tmp_path_factory.mktemp("atoms") / "a.extxyz"
     atoms = draw_atoms(seed, *size)

@@ -172,7 +172,12 @@ def test_saving_touches_nothing_that_exists(name, metadata, words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "words"), [({"axes": "mine"}, ["'axes'", "taken"]), ({"made": object()}, ["'made'", "numbers"])]
+    ("metadata", "words"),
+    [
+        ({"axes": "mine"}, ["'axes'", "taken"]),
+        ({"file": 1}, ["'file'", "taken"]),
+        ({"made": object()}, ["'made'", "numbers"]),
+    ],
 )
 def test_unfit_metadata_is_not_saved(metadata, words, tmp_path):
     images = Images(files.series(), files.ANGLES, Grid(files.SHAPE, files.SAMPLING))
