@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxaet.core import Images, project
 from jaxaet.forward.profile import probe_profile
@@ -54,6 +54,25 @@ class Linear(eqx.Module):
         data = jax.lax.map(view, (points, microscope.scale, microscope.offset))
         return Images(data, microscope.tilts.angles, microscope.grid)
 
+    def reach(self, atoms: Atoms, microscope: Microscope) -> Float[Array, ""]:
+        """Pixels from an atom beyond which it adds less than `splat.NEGLIGIBLE` of its peak."""
+        _, weights, variances = _gaussians(atoms, microscope)
+        return reach_of(weights, variances)
+
+    def footprints(
+        self, atoms: Atoms, microscope: Microscope, corner: Int[Array, "2"], size: int
+    ) -> Float[Array, "n p p"]:
+        """What each atom alone adds to a square window of the first view, (n, size, size) counts.
+
+        `corner`: first (row, column) of the window, pixels; `size`: pixels across, static.
+        """
+        points, weights, variances = _gaussians(atoms, microscope)
+        x, y = (jnp.arange(size) + corner[axis] - points[0, :, 1 - axis, None] for axis in (1, 0))
+        steepness = -0.5 / variances[:, :, None]
+        rows = weights[:, :, None] * jnp.exp(steepness * (y**2)[:, None])
+        columns = jnp.exp(steepness * (x**2)[:, None])
+        return microscope.scale[0] * jnp.einsum("ngy,ngx->nyx", rows, columns)
+
 
 def _gaussians(
     atoms: Atoms, microscope: Microscope
@@ -62,7 +81,9 @@ def _gaussians(
     beam, detector, tilts, grid = microscope.beam, microscope.detector, microscope.tilts, microscope.grid
     seen = project(atoms.positions, tilts.angles) + tilts.shifts[:, None]
     cross_sections, variances = probe_profile(atoms.species, beam, detector)
-    variances = (variances + atoms.u2[:, None]) / grid.sampling**2
+    content = jnp.sum(jnp.abs(atoms.composition), axis=1) + jnp.finfo(variances.dtype).tiny
+    shared_u2 = jnp.abs(atoms.composition) @ atoms.species_u2 / content
+    variances = (variances + (atoms.u2 + shared_u2)[:, None]) / grid.sampling**2
     response = jnp.broadcast_to(detector.response, (len(atoms.species),))
     weights = beam.dose / (2 * jnp.pi) * (atoms.composition * response) @ cross_sections / variances
     return grid.pixels(seen), weights, variances

@@ -1,6 +1,7 @@
 """The instrument as a whole."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -32,3 +33,9 @@ class Microscope(eqx.Module):
     def __check_init__(self):
         if self.scale.shape != self.offset.shape:
             raise InputError(f"Scale {self.scale.shape} and offset {self.offset.shape} differ; give one per image.")
+
+    def view(self, index) -> "Microscope":
+        """The microscope of one image alone; `index` may be traced."""
+        pick = lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, index, 1)  # noqa: E731
+        tilts = Tilts(pick(self.tilts.angles), pick(self.tilts.shifts))
+        return Microscope(self.beam, self.detector, tilts, self.grid, pick(self.scale), pick(self.offset))

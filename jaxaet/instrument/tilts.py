@@ -48,5 +48,5 @@ class Tilts(eqx.Module):
 
     @classmethod
     def heterojunction_nominal(cls) -> "Tilts":
-        """What the microscope reported for them (table S2): alpha about Y, beta about X, up to 30° off."""
-        return cls(np.deg2rad([(0.0, alpha, beta) for alpha, beta in TABLE_S2_NOMINAL]))
+        """What the microscope reported for them (table S2): alpha about -Y, beta about -X, up to 30° off."""
+        return cls(np.deg2rad([(0.0, -alpha, -beta) for alpha, beta in TABLE_S2_NOMINAL]))

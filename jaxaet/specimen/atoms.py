@@ -14,18 +14,21 @@ class Atoms(eqx.Module):
     `positions`: (n, 3) in Å. `composition`: (n, s), the weight of each of the static `species` at each
     atom; an ordinary atom is a one-hot row, what is missing to 1 is vacancy, and every entry has a
     gradient. `u2`: (n,) mean-square displacement along one axis in Å², thermal and instrumental.
+    `species_u2`: (s,) what all atoms of a species share of it, in Å², in addition to `u2`.
     """
 
     positions: Float[Array, "n 3"]
     composition: Float[Array, "n s"]
     u2: Float[Array, " n"]
+    species_u2: Float[Array, " s"]
     species: tuple[str, ...] = eqx.field(static=True)
 
-    def __init__(self, positions, composition, u2, species):
+    def __init__(self, positions, composition, u2, species, species_u2=0.0):
         self.positions = jnp.asarray(positions, dtype=float)
         self.composition = jnp.asarray(composition, dtype=float)
         self.u2 = jnp.broadcast_to(jnp.asarray(u2, dtype=float), self.positions.shape[:1])
         self.species = tuple(species)
+        self.species_u2 = jnp.broadcast_to(jnp.asarray(species_u2, dtype=float), (len(self.species),))
 
     def __check_init__(self):
         n, s = self.positions.shape[0], len(self.species)
@@ -67,10 +70,10 @@ class Atoms(eqx.Module):
 
     def select(self, which: Bool[np.ndarray, " n"] | Int[np.ndarray, " m"]) -> "Atoms":
         """The atoms of a mask or of an index array."""
-        return Atoms(self.positions[which], self.composition[which], self.u2[which], self.species)
+        return Atoms(self.positions[which], self.composition[which], self.u2[which], self.species, self.species_u2)
 
     def join(self, other: "Atoms") -> "Atoms":
-        """These atoms followed by those of `other`, which must have the same `species`."""
+        """These atoms followed by those of `other`, which must have the same `species`; `species_u2` stays."""
         if other.species != self.species:
             raise InputError(f"Species {other.species} cannot be joined to {self.species}; use the same order.")
         return Atoms(
@@ -78,4 +81,5 @@ class Atoms(eqx.Module):
             jnp.concatenate([self.composition, other.composition]),
             jnp.concatenate([self.u2, other.u2]),
             self.species,
+            self.species_u2,
         )

@@ -1,0 +1,9 @@
+from .errors import InputError as InputError
+from .grid import Grid as Grid
+from .images import Images as Images, Volume as Volume
+from .rotations import (
+    euler_angles as euler_angles,
+    project as project,
+    rigid_alignment as rigid_alignment,
+    rotation_matrix as rotation_matrix,
+)

@@ -1,0 +1,68 @@
+"""First-order methods: any Optax gradient transformation."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, PyTree
+
+from jaxaet.inverse.problem import Problem
+
+
+class FirstOrder(eqx.Module):
+    """First-order method for `solve`: Adam by default.
+
+    `optimiser`: an Optax transformation. `max_steps`: steps at most. `tolerance`: stop when the loss has changed by
+    less than this fraction over one step.
+    """
+
+    optimiser: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    tolerance: float = eqx.field(static=True)
+
+    def __init__(self, optimiser=None, max_steps: int = 300, tolerance: float = 1e-7):
+        self.optimiser = optax.with_extra_args_support(optax.adam(0.02) if optimiser is None else optimiser)
+        self.max_steps, self.tolerance = int(max_steps), float(tolerance)
+
+    def start(self, problem: Problem) -> "FirstOrderState":
+        """The state before the first step."""
+        return _start(self, problem)
+
+    def step(self, problem: Problem, state: "FirstOrderState") -> "FirstOrderState":
+        """One step of the optimiser."""
+        return _step(self, problem, state)
+
+
+class FirstOrderState(eqx.Module):
+    """Where the iteration stands.
+
+    `leaves`: the free leaves. `loss`: dimensionless, before the last step. `remaining`: relative change of the loss
+    over the last step. `accepted`: always true.
+    """
+
+    leaves: PyTree
+    loss: Float[Array, ""]
+    optimiser: PyTree
+    remaining: Float[Array, ""]
+    accepted: Bool[Array, ""]
+
+
+@eqx.filter_jit
+def _start(method: FirstOrder, problem: Problem) -> FirstOrderState:
+    leaves = problem.leaves
+    loss = problem.loss(leaves)
+    return FirstOrderState(
+        leaves, loss, method.optimiser.init(leaves), jnp.full_like(loss, jnp.inf), jnp.asarray(True)
+    )
+
+
+@eqx.filter_jit
+def _step(method: FirstOrder, problem: Problem, state: FirstOrderState) -> FirstOrderState:
+    loss, gradient = jax.value_and_grad(problem.loss)(state.leaves)
+    updates, optimiser = method.optimiser.update(
+        gradient, state.optimiser, state.leaves, value=loss, grad=gradient, value_fn=problem.loss
+    )
+    remaining = jnp.where(jnp.isinf(state.remaining), 1.0, jnp.abs(state.loss - loss) / loss)
+    return FirstOrderState(
+        optax.apply_updates(state.leaves, updates), loss, optimiser, remaining, jnp.asarray(True)
+    )

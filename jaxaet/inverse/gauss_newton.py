@@ -1,0 +1,124 @@
+"""Damped Gauss-Newton (Levenberg-Marquardt) without matrices.
+
+One step solves (Jᵀ W J + lambda P) d = -gradient by conjugate gradients, where J is the derivative of all
+pixels, W the expected information of each pixel and P the diagonal of Jᵀ W J. J is never stored: each product
+with it is one forward and one backward derivative of the forward model. The preconditioner is the factorised
+normal matrix of the start where that is affordable, else blocks (`preconditioner`). Source: Nocedal & Wright, Numerical
+Optimization (2006), section 10.3 and algorithm 5.3.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from jaxaet.forward import Linear
+from jaxaet.inverse.preconditioner import Blocks, Factorised, is_affordable
+from jaxaet.inverse.problem import Problem
+
+class GaussNewton(eqx.Module):
+    """Second-order method for `solve`.
+
+    `max_steps`: steps at most. `tolerance`: stop when the step still to be made, in standard errors (root mean
+    square over parameters), falls below this. `cg_steps`: inner iterations at most. `cg_tolerance`: relative
+    residual at which they stop.
+    """
+
+    max_steps: int = eqx.field(static=True, default=20)
+    tolerance: float = eqx.field(static=True, default=0.01)
+    cg_steps: int = eqx.field(static=True, default=60)
+    cg_tolerance: float = eqx.field(static=True, default=0.05)
+
+    def start(self, problem: Problem) -> "NewtonState":
+        """The state before the first step."""
+        leaves, dtype = problem.leaves, problem.data.data.dtype
+        reach = _reach(problem)
+        if is_affordable(problem, reach):
+            preconditioner = Factorised.of(problem, reach)
+        else:
+            preconditioner = _blocks(problem)
+        scalar = lambda value: jnp.asarray(value, dtype)  # noqa: E731
+        return NewtonState(
+            leaves, _loss(problem, leaves), preconditioner, scalar(1e-4), scalar(jnp.inf), jnp.asarray(True)
+        )
+
+    def step(self, problem: Problem, state: "NewtonState") -> "NewtonState":
+        """One trial step: kept if the loss falls, else the damping grows."""
+        return _step(self, problem, state)
+
+
+class NewtonState(eqx.Module):
+    """Where the iteration stands.
+
+    `leaves`: the free leaves. `loss`: dimensionless. `preconditioner`: made at the start. `damping`:
+    dimensionless. `remaining`: the last step in standard errors (dimensionless), root mean square over parameters.
+    `accepted`: whether that step was taken.
+    """
+
+    leaves: PyTree
+    loss: Float[Array, ""]
+    preconditioner: Factorised | Blocks
+    damping: Float[Array, ""]
+    remaining: Float[Array, ""]
+    accepted: Bool[Array, ""]
+
+
+@eqx.filter_jit
+def _loss(problem: Problem, leaves: PyTree) -> Float[Array, ""]:
+    return problem.loss(leaves)
+
+
+@eqx.filter_jit
+def _blocks(problem: Problem) -> Blocks:
+    _, _, curvature = _products(problem, problem.leaves)
+    return Blocks.of(curvature, problem.pack(problem.leaves))
+
+
+def _reach(problem: Problem) -> float:
+    """Pixels from an atom beyond which it is negligible in every image."""
+    model = problem.model
+    if not isinstance(problem.forward, Linear) or len(model.atoms) == 0:
+        return 0.0
+    return float(jax.jit(lambda m: problem.forward.reach(m.atoms, m.microscope))(model))
+
+
+@eqx.filter_jit
+def _step(method: GaussNewton, problem: Problem, state: NewtonState) -> NewtonState:
+    mean, gradient, curvature = _products(problem, state.leaves)
+    diagonal = state.preconditioner.diagonal(problem.pack(state.leaves))
+    downhill = jax.tree.map(jnp.negative, gradient(mean))
+    step, _ = jax.scipy.sparse.linalg.cg(
+        lambda v: jax.tree.map(lambda a, d, b: a + state.damping * d * b, curvature(v), diagonal, v),
+        downhill,
+        tol=method.cg_tolerance,
+        maxiter=method.cg_steps,
+        M=state.preconditioner.solve,
+    )
+    flat = lambda v: jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(v)])  # noqa: E731
+    gain = jnp.vdot(flat(step), flat(downhill))
+    noise = 2 * state.loss / mean.size
+    remaining = jnp.sqrt(jnp.maximum(gain, 0.0) / (flat(step).size * noise))
+    leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(step))
+    loss = problem.loss(leaves)
+    accepted = loss <= state.loss
+    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)  # noqa: E731
+    damping = jnp.where(accepted, jnp.maximum(0.1 * state.damping, 1e-6), 10 * state.damping)
+    return NewtonState(
+        keep(leaves, state.leaves), keep(loss, state.loss), state.preconditioner, damping, remaining, accepted
+    )
+
+
+def _products(problem: Problem, leaves: PyTree):
+    """The mean at these leaves, and two functions in packed coordinates: the gradient, and v ↦ Jᵀ W J v."""
+    mean, push = jax.linearize(problem.mean, leaves)
+    pull = jax.linear_transpose(push, leaves)
+    information = problem.likelihood.information(mean)
+
+    def gradient(mean):
+        slope = jax.grad(lambda m: jnp.sum(problem.likelihood.loss(m, problem.data.data)))(mean)
+        return problem.pack(pull(slope)[0])
+
+    def curvature(v):
+        return problem.pack(pull(information * push(problem.unpack(v)))[0])
+
+    return mean, gradient, curvature

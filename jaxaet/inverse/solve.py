@@ -1,0 +1,66 @@
+"""One verb for every fit."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxaet.core import InputError
+from jaxaet.inverse.first_order import FirstOrder
+from jaxaet.inverse.gauss_newton import GaussNewton
+from jaxaet.inverse.problem import Model, Problem
+from jaxaet.inverse.rfactors import r1_factor, r_factor
+
+
+class Solution(eqx.Module):
+    """What `solve` found.
+
+    `model`: the fitted model. `images`: (k, ny, nx), its mean images, counts. `losses`: (steps,) after each step,
+    dimensionless. `r1`, `r`: the R factors (fractions, dimensionless). `result`: how it ended, a sentence.
+    """
+
+    model: Model
+    images: Float[Array, "k ny nx"]
+    losses: Float[np.ndarray, " steps"]
+    r1: Float[Array, ""]
+    r: Float[Array, ""]
+    result: str = eqx.field(static=True)
+
+
+def solve(
+    problem: Problem,
+    method: GaussNewton | FirstOrder | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Solution:
+    """Move the free leaves until the model explains the data.
+
+    `method`: `GaussNewton()` by default, or `FirstOrder(optax transformation)`. `on_step(step, loss)` is called after
+    each step. Raises `InputError` when the start already has no finite loss.
+    """
+    method = GaussNewton() if method is None else method
+    state = method.start(problem)
+    if not np.isfinite(float(state.loss)):
+        raise InputError("The start of the fit has no finite loss; look for NaN in the images or in the model.")
+    losses = []
+    result = f"Stopped after the largest allowed number of steps, {method.max_steps}; allow more steps."
+    rejected = 0
+    for step in range(method.max_steps):
+        state = method.step(problem, state)
+        losses.append(float(state.loss))
+        rejected = 0 if bool(state.accepted) else rejected + 1
+        if on_step is not None:
+            on_step(step + 1, losses[-1])
+        if float(state.remaining) < method.tolerance:
+            result = f"Converged after {step + 1} steps: the last one was {float(state.remaining):.2g}, under {method.tolerance:g}."
+            break
+        if rejected == 4:
+            result = f"Stopped after {step + 1} steps: no shorter step lowers the loss at this precision."
+            break
+    model = problem.with_leaves(state.leaves)
+    images = eqx.filter_jit(problem.forward)(model.atoms, model.microscope).data
+    data = problem.data.data
+    r1, r = jax.jit(lambda d, m: (r1_factor(d, m), r_factor(d, m)))(data, images)
+    return Solution(model, images, np.asarray(losses), jnp.asarray(r1), jnp.asarray(r), result)
