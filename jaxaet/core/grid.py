@@ -38,4 +38,5 @@ class Grid(eqx.Module):
     def pixels(self, points: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
         """Pixel coordinates (column, row) of points (x, y) given in Å."""
         ny, nx = self.shape
-        return points / self.sampling + jnp.array([nx // 2, ny // 2], dtype=points.dtype)
+        origin = jnp.array([nx // 2, ny // 2], dtype=points.dtype)
+        return points / self.sampling + jnp.broadcast_to(origin, points.shape)

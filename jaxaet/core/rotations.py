@@ -46,8 +46,8 @@ def rigid_alignment(
 
     Both point sets: (n, 3) in Å, paired row by row.
     """
-    centre_moving, centre_fixed = moving.mean(axis=0), fixed.mean(axis=0)
+    centre_moving, centre_fixed = (points.mean(axis=0, keepdims=True) for points in (moving, fixed))
     u, _, vt = jnp.linalg.svd((fixed - centre_fixed).T @ (moving - centre_moving))
     hand = jnp.sign(jnp.linalg.det(u @ vt))
-    rotation = (u * jnp.array([1.0, 1.0, hand])) @ vt
-    return rotation, centre_fixed - rotation @ centre_moving
+    rotation = (u * jnp.array([[1.0, 1.0, hand]])) @ vt
+    return rotation, (centre_fixed - centre_moving @ rotation.T)[0]

@@ -1,6 +1,6 @@
 """The linear forward model: incoherent annular dark-field STEM."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -15,6 +15,7 @@ from jaxaet.instrument import Microscope
 from jaxaet.specimen import Atoms
 
 
+@runtime_checkable
 class Forward(Protocol):
     """A forward model: the mean of the measurement, pure, jittable, differentiable in every float leaf."""
 
@@ -67,7 +68,7 @@ class Linear(eqx.Module):
         `corner`: first (row, column) of the window, pixels; `size`: pixels across, static.
         """
         points, weights, variances = _gaussians(atoms, microscope)
-        x, y = (jnp.arange(size) + corner[axis] - points[0, :, 1 - axis, None] for axis in (1, 0))
+        x, y = ((jnp.arange(size) + corner[axis])[None] - points[0, :, 1 - axis, None] for axis in (1, 0))
         steepness = -0.5 / variances[:, :, None]
         rows = weights[:, :, None] * jnp.exp(steepness * (y**2)[:, None])
         columns = jnp.exp(steepness * (x**2)[:, None])
@@ -83,7 +84,7 @@ def _gaussians(
     cross_sections, variances = probe_profile(atoms.species, beam, detector)
     content = jnp.sum(jnp.abs(atoms.composition), axis=1) + jnp.finfo(variances.dtype).tiny
     shared_u2 = jnp.abs(atoms.composition) @ atoms.species_u2 / content
-    variances = (variances + (atoms.u2 + shared_u2)[:, None]) / grid.sampling**2
-    response = jnp.broadcast_to(detector.response, (len(atoms.species),))
+    variances = (variances[None] + (atoms.u2 + shared_u2)[:, None]) / grid.sampling**2
+    response = jnp.broadcast_to(detector.response, atoms.composition.shape)
     weights = beam.dose / (2 * jnp.pi) * (atoms.composition * response) @ cross_sections / variances
     return grid.pixels(seen), weights, variances

@@ -34,13 +34,13 @@ def aperture_transfer(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def _lens(q: Float[Array, " q"], radius: Float[Array, ""]) -> tuple[Float[Array, "p q 2"], Float[Array, "p q"]]:
     """Nodes (p, q, 2) and weights (p, q), of sum 1, over a quarter of the overlap of two discs `q` apart."""
     node, weight = (jnp.asarray(x) for x in _LENS)
-    half = 0.5 * (node + 1)
-    x = half[:, None] * (radius - 0.5 * q)
-    height = jnp.sqrt(jnp.maximum(radius**2 - (x + 0.5 * q) ** 2, 1e-12))
-    y = half[:, None, None] * height
+    half, shift = 0.5 * (node + 1), 0.5 * q[None]
+    x = half[:, None] * (radius - shift)
+    height = jnp.sqrt(jnp.maximum(radius**2 - (x + shift) ** 2, 1e-12))
+    y = half[:, None, None] * height[None]
     nodes = jnp.stack([jnp.broadcast_to(x, y.shape), y], axis=-1).reshape(-1, q.size, 2)
-    weights = (weight[:, None, None] * (weight[:, None] * height)).reshape(-1, q.size)
-    return nodes, weights / weights.sum(axis=0)
+    weights = (weight[:, None, None] * (weight[:, None] * height)[None]).reshape(-1, q.size)
+    return nodes, weights / weights.sum(axis=0, keepdims=True)
 
 
 def object_transfer(
@@ -56,10 +56,11 @@ def object_transfer(
     low, high = jnp.log(detector.inner / beam.wavelength), jnp.log(detector.outer / beam.wavelength)
     k = jnp.exp(low + 0.5 * (node + 1) * (high - low))
     angle = 2 * jnp.pi * (jnp.arange(_AZIMUTHS) + 0.5) / _AZIMUTHS
-    area = (0.5 * (high - low) * weight * k**2)[:, None] * jnp.full(_AZIMUTHS, 2 * jnp.pi / _AZIMUTHS)
-    x = (k[:, None] * jnp.cos(angle))[..., None, None] + p[None, None, ..., 0]
-    y = (k[:, None] * jnp.sin(angle))[..., None, None] + p[None, None, ..., 1]
-    far, near = (electron_form_factor(species, jnp.hypot(x + sign * q, y)) for sign in (0.5, -0.5))
+    area = (0.5 * (high - low) * weight * k**2)[:, None] * jnp.full((1, _AZIMUTHS), 2 * jnp.pi / _AZIMUTHS)
+    x = (k[:, None] * jnp.cos(angle)[None])[..., None, None] + p[None, None, ..., 0]
+    y = (k[:, None] * jnp.sin(angle)[None])[..., None, None] + p[None, None, ..., 1]
+    shift = 0.5 * jnp.broadcast_to(q, x.shape)
+    far, near = (electron_form_factor(species, jnp.hypot(moved, y)) for moved in (x + shift, x - shift))
     integral = jnp.einsum("srapq,ra,pq->sq", far * near, area, lens_weight)
     return (beam.mass_ratio * beam.wavelength) ** 2 * integral
 
@@ -79,10 +80,10 @@ def probe_profile(
     x = 0.5 * (node + 1)
     q = jnp.concatenate([jnp.zeros(1, x.dtype), x * cutoff])
     transfer = object_transfer(species, beam, detector, q)
-    total, shape = transfer[:, :1], transfer[:, 1:] / transfer[:, :1] * aperture_transfer(x)
+    total, shape = transfer[:, :1], transfer[:, 1:] / transfer[:, :1] * aperture_transfer(x)[None]
     scale = (beam.wavelength / beam.semi_angle) ** 2
-    basis = jnp.exp(-2 * jnp.pi**2 * jnp.asarray(PROBE_VARIANCES)[:, None] * scale * q[1:] ** 2)
-    importance = weight * x * jnp.exp(-4 * jnp.pi**2 * beam.source_size**2 * q[1:] ** 2)
+    basis = jnp.exp(-2 * jnp.pi**2 * jnp.asarray(PROBE_VARIANCES)[:, None] * scale * q[None, 1:] ** 2)
+    importance = (weight * x * jnp.exp(-4 * jnp.pi**2 * beam.source_size**2 * q[1:] ** 2))[None]
     # The last weight is what the others leave of 1, so the cross-section is kept exactly.
     difference = basis[:-1] - basis[-1:]
     normal = (difference * importance) @ difference.T
@@ -97,15 +98,16 @@ def profile_error(species: tuple[str, ...], beam: Beam, detector: AnnularDetecto
     q = jnp.linspace(0.0, 1.0, 401) * cutoff
     r = jnp.linspace(0.0, 5.0, 201)
     blur = jnp.exp(-2 * jnp.pi**2 * beam.source_size**2 * q**2)
-    transfer = object_transfer(species, beam, detector, q) * aperture_transfer(q / cutoff) * blur
+    transfer = object_transfer(species, beam, detector, q) * (aperture_transfer(q / cutoff) * blur)[None]
     exact = _radial_transform(transfer, q, r)
     amplitudes, variances = probe_profile(species, beam, detector)
-    gaussians = jnp.exp(-0.5 * r**2 / variances[:, None]) / (2 * jnp.pi * variances[:, None])
+    gaussians = jnp.exp(-0.5 * r[None] ** 2 / variances[:, None]) / (2 * jnp.pi * variances[:, None])
     return jnp.max(jnp.abs(amplitudes @ gaussians - exact), axis=1) / exact[:, 0]
 
 
 def _radial_transform(values: Float[Array, "s q"], q: Float[Array, " q"], r: Float[Array, " r"]) -> Float[Array, "s r"]:
     """The two-dimensional Fourier transform of a radial function, by quadrature of its Hankel transform."""
     angle = (jnp.arange(64) + 0.5) * jnp.pi / 64
-    bessel = jnp.mean(jnp.cos(2 * jnp.pi * q[:, None, None] * r[None, :, None] * jnp.cos(angle)), axis=-1)
-    return 2 * jnp.pi * jnp.trapezoid((values * q)[:, :, None] * bessel[None], q, axis=1)
+    phase = 2 * jnp.pi * q[:, None, None] * r[None, :, None] * jnp.cos(angle)[None, None]
+    integrand = (values * q[None])[:, None] * jnp.mean(jnp.cos(phase), axis=-1).T[None]
+    return 2 * jnp.pi * jnp.trapezoid(integrand, q)

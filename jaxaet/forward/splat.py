@@ -27,7 +27,7 @@ class Dense(eqx.Module):
         shape: tuple[int, int],
     ) -> Float[Array, "ny nx"]:
         """The image of Σ w exp(-|r - point|²/2v): `points` (column, row) in pixels, `variances` in pixels²."""
-        x, y = (jnp.arange(n, dtype=points.dtype) for n in shape[::-1])
+        x, y = (jnp.arange(n, dtype=points.dtype)[None] for n in shape[::-1])
         steepness = -0.5 / variances[:, :, None]
         columns = jnp.exp(steepness * ((x - points[:, :1]) ** 2)[:, None])
         rows = weights[:, :, None] * jnp.exp(steepness * ((y - points[:, 1:]) ** 2)[:, None])
@@ -81,8 +81,9 @@ class Tiled(eqx.Module):
         n, g = weights.shape
         rows, columns = _tile_grid(shape, self.size)
         active = jnp.nonzero(count, size=self.tiles, fill_value=rows * columns)[0]
-        slot = first[active][:, None] + jnp.arange(self.slots)
-        filled = jnp.arange(self.slots) < jnp.append(count, 0)[active][:, None]
+        within = jnp.arange(self.slots)[None]
+        slot = first[active][:, None] + within
+        filled = within < jnp.append(count, 0)[active][:, None]
         rank = jnp.zeros(rows * columns + 1, int).at[active].set(jnp.arange(self.tiles), mode="drop")
         place = rank[tile] * self.slots + jnp.arange(n) - first[tile]
         place = jnp.where(tile < rows * columns, place, self.tiles * self.slots)
@@ -114,7 +115,8 @@ def _tile_of(points, size: int, shape: tuple[int, int]):
     """The index of the patch whose central half holds each point; one past the last for points outside."""
     library = np if isinstance(points, np.ndarray) else jnp
     rows, columns = _tile_grid(shape, size)
-    column, row = library.moveaxis(library.floor(points / size - 0.5).astype(int) + 1, -1, 0)
+    place = library.floor(points / size - 0.5).astype(int) + 1
+    column, row = place[..., 0], place[..., 1]
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     return library.where(inside, row * columns + column, rows * columns)
 
@@ -165,7 +167,7 @@ def _flat(values: Float[Array, "m k c"], like: Float[Array, "m k g"]) -> Float[A
 
 def _factors(points, variances, size: int):
     """Row and column factors (m, k g, p) of each Gaussian and the distances they are taken at."""
-    pixels = jnp.arange(size, dtype=points.dtype)
+    pixels = jnp.arange(size, dtype=points.dtype)[None, None]
     steepness = _flat(-0.5 / variances, variances)
     x, y = (pixels - _flat(points[..., axis, None], variances) for axis in (0, 1))
     return jnp.exp(steepness * y**2), jnp.exp(steepness * x**2), y, x

@@ -12,8 +12,9 @@ from jaxaet.instrument.tilts import Tilts
 
 
 class Microscope(eqx.Module):
-    """Everything that looks: beam, detector, tilts and scan grid, and the brightness of each image.
+    """Everything that looks, and the brightness of each of its k images.
 
+    `beam`, `detector`: shared by all images. `tilts`: how the specimen lies in each. `grid`: the scan, in Å.
     `scale`: (k,) dimensionless gain of each image. `offset`: (k,) counts added to every pixel of each image.
     """
 
@@ -36,6 +37,8 @@ class Microscope(eqx.Module):
 
     def view(self, index) -> "Microscope":
         """The microscope of one image alone; `index` may be traced."""
-        pick = lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, index, 1)  # noqa: E731
-        tilts = Tilts(pick(self.tilts.angles), pick(self.tilts.shifts))
-        return Microscope(self.beam, self.detector, tilts, self.grid, pick(self.scale), pick(self.offset))
+        return eqx.tree_at(
+            lambda m: (m.tilts.angles, m.tilts.shifts, m.scale, m.offset),
+            self,
+            replace_fn=lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, index, 1),
+        )
