@@ -106,8 +106,8 @@ def profile_error(species: tuple[str, ...], beam: Beam, detector: AnnularDetecto
 
 
 def _radial_transform(values: Float[Array, "s q"], q: Float[Array, " q"], r: Float[Array, " r"]) -> Float[Array, "s r"]:
-    """The two-dimensional Fourier transform of a radial function, by quadrature of its Hankel transform."""
+    """The two-dimensional Fourier transform of a radial function at evenly spaced `q`, as a Hankel transform."""
     angle = (jnp.arange(64) + 0.5) * jnp.pi / 64
     phase = 2 * jnp.pi * q[:, None, None] * r[None, :, None] * jnp.cos(angle)[None, None]
     integrand = (values * q[None])[:, None] * jnp.mean(jnp.cos(phase), axis=-1).T[None]
-    return 2 * jnp.pi * jnp.trapezoid(integrand, q)
+    return 2 * jnp.pi * jnp.trapezoid(integrand, dx=q[1] - q[0])

@@ -51,9 +51,7 @@ class FirstOrderState(eqx.Module):
 def _start(method: FirstOrder, problem: Problem) -> FirstOrderState:
     leaves = problem.leaves
     loss = problem.loss(leaves)
-    return FirstOrderState(
-        leaves, loss, method.optimiser.init(leaves), jnp.full_like(loss, jnp.inf), jnp.asarray(True)
-    )
+    return FirstOrderState(leaves, loss, method.optimiser.init(leaves), jnp.full_like(loss, jnp.inf), jnp.asarray(True))
 
 
 @eqx.filter_jit
@@ -63,6 +61,4 @@ def _step(method: FirstOrder, problem: Problem, state: FirstOrderState) -> First
         gradient, state.optimiser, state.leaves, value=loss, grad=gradient, value_fn=problem.loss
     )
     remaining = jnp.where(jnp.isinf(state.remaining), 1.0, jnp.abs(state.loss - loss) / loss)
-    return FirstOrderState(
-        optax.apply_updates(state.leaves, updates), loss, optimiser, remaining, jnp.asarray(True)
-    )
+    return FirstOrderState(optax.apply_updates(state.leaves, updates), loss, optimiser, remaining, jnp.asarray(True))

@@ -16,6 +16,7 @@ from jaxaet.forward import Linear
 from jaxaet.inverse.preconditioner import Blocks, Factorised, is_affordable
 from jaxaet.inverse.problem import Problem
 
+
 class GaussNewton(eqx.Module):
     """Second-order method for `solve`.
 
@@ -33,10 +34,7 @@ class GaussNewton(eqx.Module):
         """The state before the first step."""
         leaves, dtype = problem.leaves, problem.data.data.dtype
         reach = _reach(problem)
-        if is_affordable(problem, reach):
-            preconditioner = Factorised.of(problem, reach)
-        else:
-            preconditioner = _blocks(problem)
+        preconditioner = Factorised.of(problem, reach) if is_affordable(problem, reach) else _blocks(problem)
         scalar = lambda value: jnp.asarray(value, dtype)  # noqa: E731
         return NewtonState(
             leaves, _loss(problem, leaves), preconditioner, scalar(1e-4), scalar(jnp.inf), jnp.asarray(True)
@@ -76,10 +74,10 @@ def _blocks(problem: Problem) -> Blocks:
 
 def _reach(problem: Problem) -> float:
     """Pixels from an atom beyond which it is negligible in every image."""
-    model = problem.model
-    if not isinstance(problem.forward, Linear) or len(model.atoms) == 0:
+    forward, model = problem.forward, problem.model
+    if not isinstance(forward, Linear) or len(model.atoms) == 0:
         return 0.0
-    return float(jax.jit(lambda m: problem.forward.reach(m.atoms, m.microscope))(model))
+    return float(eqx.filter_jit(forward.reach)(model.atoms, model.microscope))
 
 
 @eqx.filter_jit

@@ -4,6 +4,8 @@ An atom touches few pixels, so a window of pixels depends on few atoms and its s
 product. The same matrix is the Fisher information (`fisher`) and, factorised, the preconditioner of Gauss-Newton.
 """
 
+from typing import cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxaet.core import project
+from jaxaet.forward import Linear
 from jaxaet.inverse.problem import Model, Problem
 
 WINDOW = 16  # pixels across: smaller windows repeat atoms, larger ones multiply atoms that do not meet
@@ -60,7 +63,8 @@ def windows(problem: Problem, reach: float) -> list[tuple[int, np.ndarray, np.nd
 def normal_cost(problem: Problem, reach: float) -> float:
     """Floating-point operations of `normal_matrix`, to decide whether it is worth it."""
     width = problem.pack(problem.leaves)["atom"].shape[1]
-    return float(sum(2 * WINDOW**2 * (_padded_length(len(atoms)) * width) ** 2 for _, _, atoms in windows(problem, reach)))
+    rows = [_padded_length(len(atoms)) * width for _, _, atoms in windows(problem, reach)]
+    return 2.0 * WINDOW**2 * sum(n**2 for n in rows)
 
 
 def _padded_length(count: int) -> int:
@@ -95,17 +99,18 @@ def _window(
         full,
         (full.positions[atoms], full.composition[atoms] * real_atoms[:, None], full.u2[atoms]),
     )
+    forward = cast(Linear, problem.forward)  # the only model with footprints
     model = Model(some, problem.model.microscope.view(view))
     part = eqx.tree_at(lambda p: (p.model, p.data), problem, (model, None), is_leaf=lambda x: x is None)
     rows = part.pack(part.leaves)
 
     def each(atom_rows):
         changed = part.with_leaves(part.unpack({**rows, "atom": atom_rows}))
-        return problem.forward.footprints(changed.atoms, changed.microscope, corner, WINDOW)
+        return forward.footprints(changed.atoms, changed.microscope, corner, WINDOW)
 
     def whole(other_rows):
         changed = part.with_leaves(part.unpack({**rows, **other_rows}))
-        seen = problem.forward.footprints(changed.atoms, changed.microscope, corner, WINDOW)
+        seen = forward.footprints(changed.atoms, changed.microscope, corner, WINDOW)
         return seen.sum(axis=0) + changed.microscope.offset[0]
 
     columns = []
@@ -120,4 +125,4 @@ def _window(
         columns.append(change.reshape(-1, WINDOW**2))
     jacobian = jnp.concatenate(columns)
     weight = jax.lax.dynamic_slice(information[view], corner, (WINDOW, WINDOW)).ravel()
-    return (jacobian * weight) @ jacobian.T
+    return (jacobian * weight[None]) @ jacobian.T

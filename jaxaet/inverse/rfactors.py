@@ -15,6 +15,9 @@ def r1_factor(data: Float[Array, "k ny nx"], model: Float[Array, "k ny nx"]) -> 
 
 
 def r_factor(data: Float[Array, "k ny nx"], model: Float[Array, "k ny nx"]) -> Float[Array, ""]:
-    """The R factor: Σ ||F_data| - |F_model|| / Σ |F_data| over Fourier magnitudes. Source: AET paper, table S1, note b."""
+    """The R factor: Σ ||F_data| - |F_model|| / Σ |F_data| over Fourier magnitudes.
+
+    Source: AET paper, table S1, note b.
+    """
     observed, computed = (jnp.abs(jnp.fft.rfft2(images)) for images in (data, model))
     return jnp.sum(jnp.abs(observed - computed)) / jnp.sum(observed)

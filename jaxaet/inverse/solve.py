@@ -1,6 +1,7 @@
 """One verb for every fit."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -41,7 +42,7 @@ def solve(
     each step. Raises `InputError` when the start already has no finite loss.
     """
     method = GaussNewton() if method is None else method
-    state = method.start(problem)
+    state: Any = method.start(problem)
     if not np.isfinite(float(state.loss)):
         raise InputError("The start of the fit has no finite loss; look for NaN in the images or in the model.")
     losses = []
@@ -54,7 +55,8 @@ def solve(
         if on_step is not None:
             on_step(step + 1, losses[-1])
         if float(state.remaining) < method.tolerance:
-            result = f"Converged after {step + 1} steps: the last one was {float(state.remaining):.2g}, under {method.tolerance:g}."
+            last = f"the last one was {float(state.remaining):.2g}, under {method.tolerance:g}"
+            result = f"Converged after {step + 1} steps: {last}."
             break
         if rejected == 4:
             result = f"Stopped after {step + 1} steps: no shorter step lowers the loss at this precision."
