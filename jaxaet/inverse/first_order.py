@@ -18,15 +18,18 @@ class FirstOrder(eqx.Module):
 
     optimiser: optax.GradientTransformationExtraArgs = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
-    tolerance: float = eqx.field(static=True)
+    tolerance: Float[Array, ""]
 
     def __init__(self, optimiser=None, max_steps: int = 300, tolerance: float = 1e-7):
         self.optimiser = optax.with_extra_args_support(optax.adam(0.02) if optimiser is None else optimiser)
-        self.max_steps, self.tolerance = int(max_steps), float(tolerance)
+        self.max_steps, self.tolerance = int(max_steps), jnp.asarray(tolerance, dtype=float)
 
-    def start(self, problem: Problem) -> "FirstOrderState":
-        """The state before the first step."""
-        return _start(self, problem)
+    def start(self, problem: Problem, loss: Float[Array, ""]) -> "FirstOrderState":
+        """The state before the first step; `loss`: at the problem's model."""
+        leaves = problem.leaves
+        return FirstOrderState(
+            leaves, loss, self.optimiser.init(leaves), jnp.full_like(loss, jnp.inf), jnp.asarray(True)
+        )
 
     def step(self, problem: Problem, state: "FirstOrderState") -> "FirstOrderState":
         """One step of the optimiser."""
@@ -36,8 +39,8 @@ class FirstOrder(eqx.Module):
 class FirstOrderState(eqx.Module):
     """Where the iteration stands.
 
-    `leaves`: the free leaves. `loss`: dimensionless, before the last step. `remaining`: relative change of the loss
-    over the last step. `accepted`: always true.
+    `leaves`: the free leaves. `loss`: dimensionless, before the last step. `optimiser`: Optax's own state.
+    `remaining`: relative change of the loss over the last step. `accepted`: always true.
     """
 
     leaves: PyTree
@@ -45,13 +48,6 @@ class FirstOrderState(eqx.Module):
     optimiser: PyTree
     remaining: Float[Array, ""]
     accepted: Bool[Array, ""]
-
-
-@eqx.filter_jit
-def _start(method: FirstOrder, problem: Problem) -> FirstOrderState:
-    leaves = problem.leaves
-    loss = problem.loss(leaves)
-    return FirstOrderState(leaves, loss, method.optimiser.init(leaves), jnp.full_like(loss, jnp.inf), jnp.asarray(True))
 
 
 @eqx.filter_jit

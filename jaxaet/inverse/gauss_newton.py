@@ -7,6 +7,8 @@ normal matrix of the start where that is affordable, else blocks (`preconditione
 Optimization (2006), section 10.3 and algorithm 5.3.
 """
 
+from typing import cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -25,20 +27,21 @@ class GaussNewton(eqx.Module):
     residual at which they stop.
     """
 
-    max_steps: int = eqx.field(static=True, default=20)
-    tolerance: float = eqx.field(static=True, default=0.01)
-    cg_steps: int = eqx.field(static=True, default=60)
-    cg_tolerance: float = eqx.field(static=True, default=0.05)
+    max_steps: int = eqx.field(static=True)
+    tolerance: Float[Array, ""]
+    cg_steps: int = eqx.field(static=True)
+    cg_tolerance: Float[Array, ""]
 
-    def start(self, problem: Problem) -> "NewtonState":
-        """The state before the first step."""
-        leaves, dtype = problem.leaves, problem.data.data.dtype
+    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 60, cg_tolerance=0.05):
+        self.max_steps, self.cg_steps = int(max_steps), int(cg_steps)
+        self.tolerance, self.cg_tolerance = (jnp.asarray(x, dtype=float) for x in (tolerance, cg_tolerance))
+
+    def start(self, problem: Problem, loss: Float[Array, ""]) -> "NewtonState":
+        """The state before the first step; `loss`: at the problem's model."""
         reach = _reach(problem)
         preconditioner = Factorised.of(problem, reach) if is_affordable(problem, reach) else _blocks(problem)
-        scalar = lambda value: jnp.asarray(value, dtype)  # noqa: E731
-        return NewtonState(
-            leaves, _loss(problem, leaves), preconditioner, scalar(1e-4), scalar(jnp.inf), jnp.asarray(True)
-        )
+        damping, remaining = jnp.full_like(loss, 1e-4), jnp.full_like(loss, jnp.inf)
+        return NewtonState(problem.leaves, loss, preconditioner, damping, remaining, jnp.asarray(True))
 
     def step(self, problem: Problem, state: "NewtonState") -> "NewtonState":
         """One trial step: kept if the loss falls, else the damping grows."""
@@ -59,11 +62,6 @@ class NewtonState(eqx.Module):
     damping: Float[Array, ""]
     remaining: Float[Array, ""]
     accepted: Bool[Array, ""]
-
-
-@eqx.filter_jit
-def _loss(problem: Problem, leaves: PyTree) -> Float[Array, ""]:
-    return problem.loss(leaves)
 
 
 @eqx.filter_jit
@@ -88,17 +86,17 @@ def _step(method: GaussNewton, problem: Problem, state: NewtonState) -> NewtonSt
     step, _ = jax.scipy.sparse.linalg.cg(
         lambda v: jax.tree.map(lambda a, d, b: a + state.damping * d * b, curvature(v), diagonal, v),
         downhill,
-        tol=method.cg_tolerance,
+        tol=cast(float, method.cg_tolerance),
         maxiter=method.cg_steps,
         M=state.preconditioner.solve,
     )
     flat = lambda v: jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(v)])  # noqa: E731
     gain = jnp.vdot(flat(step), flat(downhill))
-    noise = 2 * state.loss / mean.size
+    noise = jnp.maximum(2 * state.loss / mean.size, jnp.finfo(mean.dtype).tiny)
     remaining = jnp.sqrt(jnp.maximum(gain, 0.0) / (flat(step).size * noise))
     leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(step))
     loss = problem.loss(leaves)
-    accepted = loss <= state.loss
+    accepted = loss < state.loss
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)  # noqa: E731
     damping = jnp.where(accepted, jnp.maximum(0.1 * state.damping, 1e-6), 10 * state.damping)
     return NewtonState(

@@ -33,7 +33,8 @@ class Poisson(eqx.Module):
     """Electron counting.
 
     `floor`: the smallest mean taken seriously, counts; below it the logarithm is continued by a parabola, so that
-    a trial step with a negative mean has a finite loss and a gradient that leads back.
+    a trial step with a negative mean has a finite loss and a gradient that leads back. Negative data (background
+    was subtracted) keep the gradient 1 - data / mean, which is zero on average at the true mean.
     """
 
     floor: Float[Array, ""]
@@ -44,10 +45,9 @@ class Poisson(eqx.Module):
     def loss(self, mean: Float[Array, "*p"], data: Float[Array, "*p"]) -> Float[Array, "*p"]:
         """Half the Poisson deviance: mean - data + data log(data / mean), for each pixel."""
         safe = jnp.maximum(mean, self.floor)
-        x = (mean - safe) / self.floor
-        logarithm = jnp.log(safe) + x - 0.5 * x**2
-        entropy = jnp.where(data > 0, data * jnp.log(jnp.where(data > 0, data, 1.0)), 0.0)
-        return mean - data + entropy - data * logarithm + 0.5 * x**2
+        below = (mean - safe) / self.floor
+        logarithm = jnp.log(safe / jnp.where(data > 0, data, 1.0)) + below
+        return mean - data - data * logarithm + 0.5 * (1 + jnp.maximum(data, 0.0)) * below**2
 
     def information(self, mean: Float[Array, "*p"]) -> Float[Array, "*p"]:
         """1 / mean for each pixel."""

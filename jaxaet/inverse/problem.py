@@ -16,7 +16,7 @@ from jaxaet.specimen import Atoms
 
 
 class Model(eqx.Module):
-    """What is there and what looks at it: everything an image depends on."""
+    """Everything an image depends on: what is there, `atoms`, and what looks at it, `microscope`."""
 
     atoms: Atoms
     microscope: Microscope

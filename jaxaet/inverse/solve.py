@@ -25,7 +25,7 @@ class Solution(eqx.Module):
 
     model: Model
     images: Float[Array, "k ny nx"]
-    losses: Float[np.ndarray, " steps"]
+    losses: Float[Array, " steps"]
     r1: Float[Array, ""]
     r: Float[Array, ""]
     result: str = eqx.field(static=True)
@@ -42,9 +42,10 @@ def solve(
     each step. Raises `InputError` when the start already has no finite loss.
     """
     method = GaussNewton() if method is None else method
-    state: Any = method.start(problem)
-    if not np.isfinite(float(state.loss)):
+    loss = _start_loss(problem)
+    if not np.isfinite(loss):
         raise InputError("The start of the fit has no finite loss; look for NaN in the images or in the model.")
+    state: Any = method.start(problem, loss)
     losses = []
     result = f"Stopped after the largest allowed number of steps, {method.max_steps}; allow more steps."
     rejected = 0
@@ -65,4 +66,9 @@ def solve(
     images = eqx.filter_jit(problem.forward)(model.atoms, model.microscope).data
     data = problem.data.data
     r1, r = jax.jit(lambda d, m: (r1_factor(d, m), r_factor(d, m)))(data, images)
-    return Solution(model, images, np.asarray(losses), jnp.asarray(r1), jnp.asarray(r), result)
+    return Solution(model, images, jnp.asarray(losses), r1, r, result)
+
+
+@eqx.filter_jit
+def _start_loss(problem: Problem) -> Float[Array, ""]:
+    return problem.loss(problem.leaves)
