@@ -69,5 +69,5 @@ def monolayer(
     species = tuple(dict.fromkeys(symbols.tolist()))
     symbols = symbols[inside]
     return Atoms.from_symbols(
-        positions[inside], symbols, [THERMAL_U2[s] for s in symbols] if u2 is None else u2, species
+        positions[inside], symbols, [THERMAL_U2[s] for s in symbols] if u2 is None else np.asarray(u2), species
     )

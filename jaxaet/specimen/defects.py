@@ -4,13 +4,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray, ScalarLike
 
 from jaxaet.core import InputError
 from jaxaet.specimen.atoms import Atoms
 from jaxaet.specimen.generator import host_generator
-
-Scalar = float | Float[Array, ""]
 
 
 def with_vacancies(
@@ -44,14 +42,15 @@ def with_substitutions(atoms: Atoms, which: Int[np.ndarray, " m"] | list[int], s
     return eqx.tree_at(lambda a: a.composition, atoms, composition)
 
 
+@jax.jit
 def with_ripple(
     atoms: Atoms,
-    amplitude: Scalar,
-    wavelength: Scalar,
-    direction: Scalar = 0.0,
-    phase: Scalar = 0.0,
-    ridge: Scalar = 0.0,
-    decay: Scalar = jnp.inf,
+    amplitude: ScalarLike,
+    wavelength: ScalarLike,
+    direction: ScalarLike = 0.0,
+    phase: ScalarLike = 0.0,
+    ridge: ScalarLike = 0.0,
+    decay: ScalarLike = jnp.inf,
 ) -> Atoms:
     """A thin sheet bent to the height `amplitude` cos(2π t / `wavelength` + `phase`) exp(-(s - `ridge`)² / 2 `decay`²).
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxaet.core import InputError
 from jaxaet.specimen.atoms import Atoms
@@ -122,7 +122,7 @@ def flat_sheet(interface: str, mismatch: float, relaxation: float, reach: float)
         metal, chalcogen = metal[:, ::-1] * [1, -1], chalcogen[:, ::-1] * [1, -1]
         shift = 0.25  # midway between two planes of metals
     metal, chalcogen = metal + np.array([shift, 0]), chalcogen + np.array([shift, 0])
-    neighbours = cKDTree(metal).query(chalcogen, k=3)[1]
+    neighbours = KDTree(metal).query(chalcogen, k=3)[1]
     tungsten = np.sum(metal[neighbours, 0] > 0, axis=1)
     share = selenide_share(chalcogen[:, 0], relaxation / constant)
     strain = (constant, mismatch * constant, relaxation / constant)
@@ -242,5 +242,5 @@ def build(
     atoms = Atoms.from_symbols(positions, symbols, [THERMAL_U2[symbol] for symbol in symbols], SPECIES)
     # A valley in the middle of the interface, as in the paper's fig. 2A.
     atoms = with_ripple(atoms, -amplitude, wavelength, direction=np.pi / 2, ridge=AT_INTERFACE, decay=decay)
-    static = disorder * generator.normal(size=atoms.positions.shape)
-    return eqx.tree_at(lambda a: a.positions, atoms, atoms.positions + jnp.asarray(static) + jnp.array([offset, 0, 0]))
+    moves = disorder * generator.normal(size=atoms.positions.shape) + np.array([offset, 0, 0])
+    return eqx.tree_at(lambda a: a.positions, atoms, atoms.positions + jnp.asarray(moves))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxaet.core import InputError
 from jaxaet.specimen.atoms import Atoms
@@ -44,7 +44,9 @@ def nanoparticle(
     else:
         raise InputError(f"The structure {structure!r} is not known; choose one of {', '.join(CELLS)}, amorphous.")
     fractions = {species: 1.0} if isinstance(species, str) else dict(species)
-    return Atoms.from_symbols(positions, _mixture(fractions, len(positions), generator), u2, tuple(fractions))
+    return Atoms.from_symbols(
+        positions, _mixture(fractions, len(positions), generator), np.asarray(u2), tuple(fractions)
+    )
 
 
 def _given(name: str, value: float | None, structure: str) -> float:
@@ -66,7 +68,7 @@ def _packing(radius: float, density: float, distance: float, generator, rounds: 
     points = generator.normal(size=(count, 3))
     points *= radius * generator.uniform(size=(count, 1)) ** (1 / 3) / np.linalg.norm(points, axis=1, keepdims=True)
     for _ in range(rounds):
-        pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+        pairs = KDTree(points).query_pairs(distance, output_type="ndarray")
         if not len(pairs):
             return points
         apart = points[pairs[:, 0]] - points[pairs[:, 1]]

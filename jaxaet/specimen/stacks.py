@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxaet.core import InputError, rotation_matrix
@@ -11,8 +12,8 @@ from jaxaet.specimen.atoms import Atoms
 
 def twisted_stack(
     layers: Sequence[Atoms],
-    twists: Sequence[float] | Float[Array, " l"],
-    spacings: Sequence[float] | Float[Array, " l-1"],
+    twists: Sequence[float] | Float[Array | np.ndarray, " l"],
+    spacings: Sequence[float] | Float[Array | np.ndarray, " m"],
 ) -> Atoms:
     """Any number of layers, each turned about z and placed above the one before; the mean height is 0.
 
@@ -32,7 +33,7 @@ def twisted_stack(
     rotations = rotation_matrix(jnp.pad(twists[:, None], ((0, 0), (0, 2))))
     species = tuple(dict.fromkeys(symbol for layer in layers for symbol in layer.species))
     stacked = [
-        layer.positions @ rotation.T + jnp.array([0.0, 0.0, 1.0]) * height
+        (layer.positions @ rotation.T).at[:, 2].add(height)
         for layer, rotation, height in zip(layers, rotations, heights, strict=True)
     ]
     return Atoms(
