@@ -27,7 +27,7 @@ def classes(room: str) -> list[type[eqx.Module]]:
 
 
 def explanation(text: str, name: str) -> str:
-    """What a docstring says of one field: from the sentence that names it up to the next one that begins with a name."""
+    """What a docstring says of one field: up to the next sentence that begins with a name."""
     start = text.find(f"`{name}`")
     return "" if start < 0 else re.split(r"(?<=\.)\s+(?=`)", text[start:])[0]
 

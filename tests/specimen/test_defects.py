@@ -72,6 +72,16 @@ def test_bending_keeps_the_thickness_to_second_order(amplitude, wavelength):
     assert thickness.max() <= np.sqrt(1 + steepest**2) + 1e-12
 
 
+@given(amplitude=st.floats(0.5, 2), wavelength=st.floats(30, 80), phase=st.floats(-3, 3))
+def test_columns_stand_on_the_bent_sheet(amplitude, wavelength, phase):
+    """What joins the two atoms of a column is normal to the wave at its foot: x' + ζ'(x) z' = 0."""
+    flat, bent = (np.asarray(s.positions) for s in (SHEET, with_ripple(SHEET, amplitude, wavelength, 0.0, phase)))
+    column = bent[flat[:, 2] > 0] - bent[flat[:, 2] < 0]
+    foot = flat[flat[:, 2] > 0, 0]
+    slope = -2 * np.pi * amplitude / wavelength * np.sin(2 * np.pi * foot / wavelength + phase)
+    np.testing.assert_allclose(column[:, 0] + slope * column[:, 2], 0, atol=1e-10)
+
+
 def test_a_ripple_fades_from_its_ridge():
     """One rms width off the ridge the wave is exp(-1/2) as high."""
     row = monolayer("graphene", (60.0, 60.0))
