@@ -1,10 +1,11 @@
 """The specimen: atoms that may be shared between species."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import ArrayLike
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxaet.core import InputError
 
@@ -24,7 +25,7 @@ class Atoms(eqx.Module):
     species_u2: Float[Array, " s"]
     species: tuple[str, ...] = eqx.field(static=True)
 
-    def __init__(self, positions, composition, u2, species, species_u2: ArrayLike = 0.0):
+    def __init__(self, positions, composition, u2, species, species_u2: ArrayLike | Sequence = 0.0):
         self.positions = jnp.asarray(positions, dtype=float)
         self.composition = jnp.asarray(composition, dtype=float)
         self.u2 = jnp.broadcast_to(jnp.asarray(u2, dtype=float), self.positions.shape[:1])
@@ -40,7 +41,7 @@ class Atoms(eqx.Module):
             )
 
     @classmethod
-    def from_symbols(cls, positions, symbols, u2: ArrayLike = 0.0, species=None) -> "Atoms":
+    def from_symbols(cls, positions, symbols, u2: ArrayLike | Sequence = 0.0, species=None) -> "Atoms":
         """Atoms with one element each.
 
         `positions`: (n, 3) in Å; `symbols`: n chemical symbols; `u2`: Å², one number or (n,);
