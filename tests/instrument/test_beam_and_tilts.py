@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from strategies import microscopes
 
 from jaxaet.core import Grid, InputError
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
@@ -46,6 +48,14 @@ def test_brightness_is_one_number_per_image():
     assert Microscope(*parts, scale=2.0).scale.tolist() == [2.0] * 3
     with pytest.raises(ValueError, match=r"shape|broadcast"):
         Microscope(*parts, scale=[1.0, 2.0])
+
+
+@given(microscope=microscopes(images=(3,)), image=st.integers(0, 2))
+def test_the_view_of_one_image_has_its_own_tilt_and_brightness(microscope, image):
+    view = microscope.view(image)
+    for part in (lambda m: m.tilts.angles, lambda m: m.tilts.shifts, lambda m: m.scale, lambda m: m.offset):
+        np.testing.assert_array_equal(part(view), part(microscope)[image : image + 1])
+    assert eqx.tree_equal((view.grid, view.beam), (microscope.grid, microscope.beam))
 
 
 @pytest.mark.parametrize(("angles", "shifts"), [(np.zeros((3, 2)), None), (np.zeros((3, 3)), np.zeros((2, 2)))])
