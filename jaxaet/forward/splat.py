@@ -39,7 +39,7 @@ class Tiled(eqx.Module):
 
     `size`: pixels across a tile, static. `tiles`: how many tiles may hold atoms, static. `slots`: atoms that fit
     one tile, static. When atoms have moved or widened so far that they no longer fit, the image is computed
-    by `Dense`: slower, never wrong. `plan` chooses the three numbers.
+    by `Dense`: slower, never wrong. `plan` chooses the three numbers. `jax.vmap` cannot batch it; `jax.lax.map` can.
     """
 
     size: int = eqx.field(static=True)
@@ -63,6 +63,8 @@ class Tiled(eqx.Module):
         shape: tuple[int, int],
     ) -> Float[Array, "ny nx"]:
         """The image of Σ w exp(-|r - point|²/2v): `points` (column, row) in pixels, `variances` in pixels²."""
+        if len(points) == 0:
+            return jnp.zeros(shape, points.dtype)
         rows, columns = _tile_grid(shape, self.size)
         tile = _tile_of(points, self.size, shape)
         order = jnp.argsort(tile)

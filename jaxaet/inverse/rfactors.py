@@ -19,5 +19,5 @@ def r_factor(data: Float[Array, "k ny nx"], model: Float[Array, "k ny nx"]) -> F
 
     Source: AET paper, table S1, note b.
     """
-    observed, computed = (jnp.abs(jnp.fft.rfft2(images)) for images in (data, model))
+    observed, computed = (jnp.abs(jnp.fft.fft2(images)) for images in (data, model))
     return jnp.sum(jnp.abs(observed - computed)) / jnp.sum(observed)
