@@ -40,13 +40,13 @@ class Linear(eqx.Module):
         """The faster of the two ways for this size of problem, with room for the atoms to move."""
         if len(atoms) < 64:
             return cls(Dense())
-        points, weights, variances = jax.jit(_gaussians)(atoms, microscope)
+        points, weights, variances = jax.jit(gaussians)(atoms, microscope)
         reach = float(reach_of(weights, variances))
         return cls(Tiled.plan(np.asarray(points), reach, microscope.grid.shape))
 
     def __call__(self, atoms: Atoms, microscope: Microscope) -> Images:
         """The mean images: `atoms` seen by `microscope`, (k, ny, nx) counts."""
-        points, weights, variances = _gaussians(atoms, microscope)
+        points, weights, variances = gaussians(atoms, microscope)
 
         def view(inputs):
             points, scale, offset = inputs
@@ -57,7 +57,7 @@ class Linear(eqx.Module):
 
     def reach(self, atoms: Atoms, microscope: Microscope) -> Float[Array, ""]:
         """Pixels from an atom beyond which it adds less than `splat.NEGLIGIBLE` of its peak."""
-        _, weights, variances = _gaussians(atoms, microscope)
+        _, weights, variances = gaussians(atoms, microscope)
         return reach_of(weights, variances)
 
     def footprints(
@@ -67,7 +67,7 @@ class Linear(eqx.Module):
 
         `corner`: first (row, column) of the window, pixels; `size`: pixels across, static.
         """
-        points, weights, variances = _gaussians(atoms, microscope)
+        points, weights, variances = gaussians(atoms, microscope)
         x, y = ((jnp.arange(size) + corner[axis])[None] - points[0, :, 1 - axis, None] for axis in (1, 0))
         steepness = -0.5 / variances[:, :, None]
         rows = weights[:, :, None] * jnp.exp(steepness * (y**2)[:, None])
@@ -75,15 +75,15 @@ class Linear(eqx.Module):
         return microscope.scale[0] * jnp.einsum("ngy,ngx->nyx", rows, columns)
 
 
-def _gaussians(
+def gaussians(
     atoms: Atoms, microscope: Microscope
 ) -> tuple[Float[Array, "k n 2"], Float[Array, "n g"], Float[Array, "n g"]]:
     """Each atom's pixel coordinates in each view, and the peak counts and variances in pixels² of its Gaussians."""
     beam, detector, tilts, grid = microscope.beam, microscope.detector, microscope.tilts, microscope.grid
     seen = project(atoms.positions, tilts.angles) + tilts.shifts[:, None]
     cross_sections, variances = probe_profile(atoms.species, beam, detector)
-    content = jnp.sum(jnp.abs(atoms.composition), axis=1) + jnp.finfo(variances.dtype).tiny
-    shared_u2 = jnp.abs(atoms.composition) @ atoms.species_u2 / content
+    content = jnp.sum(jnp.abs(atoms.composition), axis=1)
+    shared_u2 = jnp.abs(atoms.composition) @ atoms.species_u2 / jnp.where(content > 0, content, 1.0)
     variances = (variances[None] + (atoms.u2 + shared_u2)[:, None]) / grid.sampling**2
     response = jnp.broadcast_to(detector.response, atoms.composition.shape)
     weights = beam.dose / (2 * jnp.pi) * (atoms.composition * response) @ cross_sections / variances

@@ -24,7 +24,7 @@ class GaussNewton(eqx.Module):
 
     `max_steps`: steps at most. `tolerance`: stop when the step still to be made, in standard errors (root mean
     square over parameters), falls below this. `cg_steps`: inner iterations at most. `cg_tolerance`: relative
-    residual at which they stop.
+    residual at which they stop. `damping`: of the first step, relative to the curvature; small near the solution.
     """
 
     max_steps: int = eqx.field(static=True)
@@ -40,7 +40,7 @@ class GaussNewton(eqx.Module):
         """The state before the first step; `loss`: at the problem's model."""
         reach = _reach(problem)
         preconditioner = Factorised.of(problem, reach) if is_affordable(problem, reach) else _blocks(problem)
-        damping, remaining = jnp.full_like(loss, 1e-4), jnp.full_like(loss, jnp.inf)
+        damping, remaining = jnp.full_like(loss, self.damping), jnp.full_like(loss, jnp.inf)
         return NewtonState(problem.leaves, loss, preconditioner, damping, remaining, jnp.asarray(True))
 
     def step(self, problem: Problem, state: "NewtonState") -> "NewtonState":

@@ -4,7 +4,7 @@ An atom touches few pixels, so a window of pixels depends on few atoms and its s
 product. The same matrix is the Fisher information (`fisher`) and, factorised, the preconditioner of Gauss-Newton.
 """
 
-from typing import cast
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -13,35 +13,33 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxaet.core import project
-from jaxaet.forward import Linear
-from jaxaet.inverse.problem import Model, Problem
+from jaxaet.forward.linear import gaussians as describe_gaussians
+from jaxaet.inverse.problem import Problem
 
 WINDOW = 16  # pixels across: smaller windows repeat atoms, larger ones multiply atoms that do not meet
+STEP = 32  # windows of up to 32, 64, 96 … atoms are computed alike, so that few shapes are compiled
+BATCH = 32  # windows a call: enough to hide the call, few enough for their shares to stay in cache
 
 
 def normal_matrix(problem: Problem, reach: float) -> Float[np.ndarray, "p p"]:
-    """Jᵀ W J at the problem's model, in the order of `Problem.pack`: atoms, images, then global parameters.
+    """Jᵀ W J at the problem's model, in the order of `Problem.pack`.
 
-    `reach`: pixels from an atom beyond which it is negligible. The forward model must have `footprints`.
+    `reach`: pixels from an atom beyond which it is negligible. The forward model must be `Linear`.
     """
     packed = problem.pack(problem.leaves)
-    start = dict(zip(packed, np.cumsum([0] + [value.size for value in packed.values()]), strict=False))
+    first = dict(zip(packed, np.cumsum([0] + [value.size for value in packed.values()]), strict=False))
     total = sum(value.size for value in packed.values())
     matrix = np.zeros((total, total), np.asarray(problem.data.data).dtype)
-    information = _information(problem)
-    for view, corner, atoms in windows(problem, reach):
-        padded = np.concatenate([atoms, np.zeros(_padded_length(len(atoms)) - len(atoms), int)])
-        place = (jnp.asarray(padded), jnp.asarray(len(atoms)), jnp.asarray(view), jnp.asarray(corner))
-        share = _window(problem, information, *place)
-        index = []
-        for kind, value in packed.items():
-            rows = {"atom": atoms, "image": np.array([view]), "global": np.array([0])}[kind]
-            index.append((start[kind] + rows[:, None] * value.shape[1] + np.arange(value.shape[1])).ravel())
-        extra = len(padded) - len(atoms)
-        width = packed["atom"].shape[1] if "atom" in packed else 0
-        kept = np.r_[: len(atoms) * width, (len(atoms) + extra) * width : share.shape[0]]
-        where = np.concatenate(index)
-        matrix[np.ix_(where, where)] += np.asarray(share)[np.ix_(kept, kept)]
+    flat = matrix.reshape(-1)  # one flat index is twice as fast as a pair of them
+    for (view, _, atoms), share in _shares(problem, windows(problem, reach)):
+        rows = {"global": np.array([0]), "image": np.array([view]), "atom": atoms}
+        places = [
+            first[kind] + rows[kind][:, None] * packed[kind].shape[1] + np.arange(packed[kind].shape[1])
+            for kind in rows
+            if kind in packed
+        ]
+        where = np.concatenate([place.ravel() for place in places])
+        flat[where[:, None] * total + where] += share[: where.size, : where.size]
     return matrix
 
 
@@ -63,66 +61,102 @@ def windows(problem: Problem, reach: float) -> list[tuple[int, np.ndarray, np.nd
 def normal_cost(problem: Problem, reach: float) -> float:
     """Floating-point operations of `normal_matrix`, to decide whether it is worth it."""
     width = problem.pack(problem.leaves)["atom"].shape[1]
-    rows = [_padded_length(len(atoms)) * width for _, _, atoms in windows(problem, reach)]
-    return 2.0 * WINDOW**2 * sum(n**2 for n in rows)
+    lengths = np.array([_padded_length(len(atoms)) for _, _, atoms in windows(problem, reach)])
+    return float(np.sum(2.0 * WINDOW**2 * (lengths * width) ** 2))
 
 
 def _padded_length(count: int) -> int:
-    """The next of few lengths, so that few shapes are compiled: 16, 24, 32, 48, 64, 96 …"""
-    length = 16
-    while length < count:
-        length = length * 3 // 2 if length & (length - 1) == 0 else length * 4 // 3
-    return length
+    return -(-count // STEP) * STEP
+
+
+def _shares(problem: Problem, found: list) -> Iterator:
+    """Each window with its share of the matrix: global parameters, its image's, its atoms', then rows of zeros."""
+    moments = _moments(problem)
+    found = sorted(found, key=lambda window: len(window[2]))
+    lengths = [_padded_length(len(atoms)) for _, _, atoms in found]
+    edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1), len(found)]
+    batches = [found[a : min(a + BATCH, stop)] for start, stop in zip(edges, edges[1:]) for a in range(start, stop, BATCH)]
+    waiting = []  # one batch is computed while the one before it is added up
+    for batch in batches:
+        atoms = np.full((BATCH, _padded_length(len(batch[-1][2]))), -1)
+        for row, window in zip(atoms, batch, strict=False):
+            row[: len(window[2])] = window[2]
+        views, corners = (np.stack([w[i] for w in batch] + [batch[0][i]] * (BATCH - len(batch))) for i in (0, 1))
+        waiting.append((batch, _batch(moments, *(jnp.asarray(x) for x in (views, corners, atoms)))))
+        if len(waiting) == 2:
+            done, shares = waiting.pop(0)
+            yield from zip(done, np.asarray(shares), strict=False)
+    for done, shares in waiting:
+        yield from zip(done, np.asarray(shares), strict=False)
+
+
+class _Moments(eqx.Module):
+    """The Gaussians of all atoms and their derivatives by each column of packed parameters, c of an atom and d others.
+
+    `gaussians`: points (k, n, 2), weights and variances (k, n, g). `per_atom`, `shared`: the same with a leading axis
+    c or d. `offsets`: (d, k). `information`: of each pixel, with a margin into which the last windows reach.
+    """
+
+    gaussians: tuple[Array, Array, Array]
+    per_atom: tuple[Array, Array, Array]
+    shared: tuple[Array, Array, Array]
+    offsets: Float[Array, "d k"]
+    information: Float[Array, "k ny nx"]
 
 
 @eqx.filter_jit
-def _information(problem: Problem) -> Float[Array, "k ny nx"]:
-    """The information of each pixel, and none in a margin of zeros into which the last windows reach."""
+def _moments(problem: Problem) -> _Moments:
+    packed = problem.pack(problem.leaves)
+
+    def describe(packed):
+        model = problem.with_leaves(problem.unpack(packed))
+        points, weights, variances = describe_gaussians(model.atoms, model.microscope)
+        weights = model.microscope.scale[:, None, None] * weights
+        return (points, weights, jnp.broadcast_to(variances, weights.shape)), model.microscope.offset
+
+    gaussians, push = jax.linearize(describe, packed)
+    zero = jax.tree.map(jnp.zeros_like, packed)
+
+    def along(kind):
+        units = jnp.eye(packed[kind].shape[1], dtype=packed[kind].dtype)
+        return jax.vmap(lambda unit: push({**zero, kind: jnp.broadcast_to(unit, packed[kind].shape)}))(units)
+
+    none = jax.tree.map(lambda x: jnp.zeros((0, *x.shape), x.dtype), gaussians)
+    others = [along(kind) for kind in ("global", "image") if kind in packed]
+    shared, offsets = jax.tree.map(lambda *x: jnp.concatenate(x), none, *others)
+    per_atom = along("atom")[0] if "atom" in packed else none[0]
     information = problem.likelihood.information(problem.mean(problem.leaves))
-    return jnp.pad(information, ((0, 0), (0, WINDOW), (0, WINDOW)))
+    return _Moments(gaussians[0], per_atom, shared, offsets, jnp.pad(information, ((0, 0), (0, WINDOW), (0, WINDOW))))
 
 
 @eqx.filter_jit
-def _window(
-    problem: Problem,
-    information: Float[Array, "k ny nx"],
-    atoms: Int[Array, " a"],
-    real: Int[Array, ""],
-    view: Int[Array, ""],
-    corner: Int[Array, "2"],
-) -> Float[Array, "q q"]:
-    """The share of one window of one view in the normal matrix of its atoms, its view and the global parameters."""
-    real_atoms = jnp.arange(atoms.size) < real
-    full = problem.model.atoms
-    some = eqx.tree_at(
-        lambda a: (a.positions, a.composition, a.u2),
-        full,
-        (full.positions[atoms], full.composition[atoms] * real_atoms[:, None], full.u2[atoms]),
-    )
-    forward = cast(Linear, problem.forward)  # the only model with footprints
-    model = Model(some, problem.model.microscope.view(view))
-    part = eqx.tree_at(lambda p: (p.model, p.data), problem, (model, None), is_leaf=lambda x: x is None)
-    rows = part.pack(part.leaves)
+def _batch(
+    moments: _Moments, views: Int[Array, " b"], corners: Int[Array, "b 2"], atoms: Int[Array, "b a"]
+) -> Float[Array, "b q q"]:
+    """The shares of several windows: first pixels `corners` (row, column); an atom of index -1 is none."""
 
-    def each(atom_rows):
-        changed = part.with_leaves(part.unpack({**rows, "atom": atom_rows}))
-        return forward.footprints(changed.atoms, changed.microscope, corner, WINDOW)
+    def share(inputs):
+        view, corner, atoms = inputs
+        some = lambda leaf: leaf[..., view, :, :][..., atoms, :]  # noqa: E731
+        gaussians, per_atom, shared = jax.tree.map(some, (moments.gaussians, moments.per_atom, moments.shared))
 
-    def whole(other_rows):
-        changed = part.with_leaves(part.unpack({**rows, **other_rows}))
-        seen = forward.footprints(changed.atoms, changed.microscope, corner, WINDOW)
-        return seen.sum(axis=0) + changed.microscope.offset[0]
+        def factors(points, weights, variances):
+            x, y = (jnp.arange(WINDOW) + corner[axis] - points[:, 1 - axis, None] for axis in (1, 0))
+            rows, columns = (jnp.exp(-0.5 * (z**2)[:, None] / variances[:, :, None]) for z in (y, x))
+            return jnp.where(atoms >= 0, 1.0, 0.0)[:, None, None] * weights[:, :, None] * rows, columns
 
-    columns = []
-    for kind, value in rows.items():
-        units = jnp.eye(value.shape[1], dtype=value.dtype)
-        if kind == "atom":
-            push = lambda unit: jax.jvp(each, (rows["atom"],), (jnp.broadcast_to(unit, rows["atom"].shape),))[1]  # noqa: E731
-            change = jnp.moveaxis(jax.vmap(push)(units), 0, 1)
-        else:
-            push = lambda unit, kind=kind: jax.jvp(lambda v: whole({kind: v}), (rows[kind],), (unit[None],))[1]  # noqa: E731
-            change = jax.vmap(push)(units)
-        columns.append(change.reshape(-1, WINDOW**2))
-    jacobian = jnp.concatenate(columns)
-    weight = jax.lax.dynamic_slice(information[view], corner, (WINDOW, WINDOW)).ravel()
-    return (jacobian * weight[None]) @ jacobian.T
+        def each(*gaussians):
+            rows, columns = factors(*gaussians)
+            return jnp.sum(rows[..., None] * columns[:, :, None], axis=1)
+
+        def whole(*gaussians):
+            return jnp.einsum("agy,agx->yx", *factors(*gaussians))
+
+        push = lambda draw, tangents: jax.vmap(lambda t: jax.jvp(draw, gaussians, t)[1])(tangents)  # noqa: E731
+        others = push(whole, shared) + moments.offsets[:, view, None, None]
+        own = jnp.swapaxes(push(each, per_atom), 0, 1)
+        jacobian = jnp.concatenate([others.reshape(-1, WINDOW**2), own.reshape(-1, WINDOW**2)])
+        weight = jax.lax.dynamic_slice(moments.information[view], corner, (WINDOW, WINDOW)).ravel()
+        return (jacobian * weight) @ jacobian.T
+
+    return jax.lax.map(share, (views, corners, atoms))

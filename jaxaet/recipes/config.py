@@ -142,6 +142,8 @@ class SimulatedInstrument(Instrument):
     """Beam energy, keV."""
     semi_angle_mrad: float = Field(default=38.0, gt=0, le=200)
     """Convergence semi-angle, mrad."""
+    source_size_a: float = Field(default=0.7, ge=0, le=10)
+    """Rms width of the effective source along one axis, Å."""
     detector_inner_mrad: float = Field(default=50.0, ge=0, le=1000)
     """Inner collection semi-angle of the annular detector, mrad."""
     detector_outer_mrad: float = Field(default=210.0, gt=0, le=1000)
@@ -175,7 +177,7 @@ class Reconstruction(Section):
 
     voxel_a: float = Field(default=0.5, ge=0.05, le=10)
     """Voxel size, Å."""
-    iterations: int = Field(default=100, ge=1, le=100_000)
+    iterations: int = Field(default=40, ge=1, le=100_000)
     """Steps of the reconstruction."""
     thickness_a: float | None = Field(default=None, gt=0, le=1e5)
     """Thickness of the volume along the beam, Å; null chooses it from the images."""
@@ -192,10 +194,19 @@ class Tracing(Section):
     """Weakest peak that counts as an atom, as a fraction of a typical one."""
 
 
+class TracingSheet(Tracing):
+    """From the volume to atoms."""
+
+    min_distance_a: float = Field(default=1.6, ge=0.1, le=100)
+    """No two atoms are closer than this, Å."""
+    rounds: int = Field(default=5, ge=1, le=100)
+    """Times that missing atoms are added and spurious ones removed."""
+
+
 class Refinement(Section):
     """From first atoms to final coordinates."""
 
-    max_steps: int = Field(default=100, ge=1, le=100_000)
+    max_steps: int = Field(default=20, ge=1, le=100_000)
     """Most steps of the solver."""
     tolerance_pm: float = Field(default=0.05, gt=0, le=100)
     """Stop when the rms step is below this, pm."""
@@ -224,7 +235,7 @@ class HeterojunctionConfig(Common):
     instrument: SimulatedInstrument = SimulatedInstrument()
     calibration: CalibrationFromScratch = CalibrationFromScratch()
     reconstruction: Reconstruction = Reconstruction()
-    tracing: Tracing = Tracing()
+    tracing: TracingSheet = TracingSheet()
     refinement: Refinement = Refinement()
 
 

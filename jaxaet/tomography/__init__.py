@@ -1,0 +1,6 @@
+"""Tilt series → volume → first atoms."""
+
+from jaxaet.tomography.classify import classify as classify
+from jaxaet.tomography.missing import elongation as elongation, missing_atoms as missing_atoms
+from jaxaet.tomography.reconstruct import back_project as back_project, reconstruct as reconstruct
+from jaxaet.tomography.trace import keep_apart as keep_apart, trace as trace

@@ -9,17 +9,19 @@ K(d) = Σ_k exp(-|P_k d|²/4w²) / 4 pi w², a convolution on the padded grid. E
 
     V ← V · c / (K * V)
 
-keeps V positive and lowers the misfit. Because the blur belongs to the model, the volume is sharper than the images.
-Source: Daube-Witherspoon & Muehllehner, IEEE Trans. Med. Imaging 5 (1986) 61 (the iteration); the Gaussian kernel is the
-closed form of back-projecting a projection.
+keeps V positive and lowers the misfit; it is accelerated by extrapolation. Because the blur belongs to the model, the volume is sharper than the images.
+Source: Daube-Witherspoon & Muehllehner, IEEE Trans. Med. Imaging 5 (1986) 61 (the iteration); Biggs & Andrews,
+Appl. Opt. 36 (1997) 1766 (its acceleration); the Gaussian kernel is the closed form of back-projecting a projection.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.fft import next_fast_len
 
 from jaxaet.core import Images, Volume, rotation_matrix
 
@@ -31,7 +33,7 @@ def reconstruct(
     width: float,
     extent: tuple[float, float, float],
     sampling: float,
-    iterations: int = 60,
+    iterations: int = 40,
     shifts: Float[Array, "k 2"] | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Volume:
@@ -47,16 +49,18 @@ def reconstruct(
     padded = _padded_shape(shape, sampling, width, np.asarray(images.angles))
     target = back_project(images, width, shape, sampling, shifts)
     transfer = _kernel_transfer(images.angles, width, padded, sampling, images.grid.sampling)
-    volume = jnp.full(shape, jnp.mean(jnp.maximum(target, 0.0)) / jnp.max(transfer.real))
+    target = jnp.maximum(target, 0.0)
+    volume = jnp.full(shape, jnp.mean(target) / jnp.max(transfer.real))
+    state = (volume, volume, jnp.zeros_like(volume), jnp.zeros_like(volume))
     done = 0
     while done < iterations:
         steps = min(10, iterations - done)
-        volume, residual = _iterate(volume, target, transfer, padded, steps)
+        state, residual = _iterate(state, target, transfer, padded=padded, steps=steps)
         done += steps
         if on_step is not None:
             on_step(done, float(residual))
     origin = -0.5 * sampling * jnp.asarray(shape, dtype=target.dtype)
-    return Volume(volume, origin, sampling)
+    return Volume(state[0], origin, sampling)
 
 
 def back_project(
@@ -98,13 +102,7 @@ def _padded_shape(shape, sampling: float, width: float, angles: np.ndarray) -> t
     ends = np.array([np.max(beam[:, i] / np.maximum(beam, 1e-3).T * lengths[:, None], axis=1, initial=0) for i in range(3)])
     along = np.min(np.where(np.eye(3, dtype=bool), np.inf, ends), axis=1)
     reach = np.minimum(lengths, along + _REACH * np.sqrt(2) * width / np.maximum(1 - beam.max(axis=0) ** 2, 0.1))
-    return tuple(_fast_length(int(np.ceil((length + extra) / sampling))) for length, extra in zip(lengths, reach, strict=True))
-
-
-def _fast_length(n: int) -> int:
-    from scipy.fft import next_fast_len
-
-    return next_fast_len(n, real=True)
+    return tuple(next_fast_len(int(np.ceil((length + extra) / sampling)), real=True) for length, extra in zip(lengths, reach, strict=True))
 
 
 def _kernel_transfer(angles, width: float, padded: tuple[int, ...], sampling: float, pixel):
@@ -128,24 +126,21 @@ def _kernel(angles, width, axes, pixel):
     return jnp.fft.rfftn(kernel)
 
 
-def _iterate(volume, target, transfer, padded, steps):
-    return _iterate_jit(volume, target, transfer, padded=padded, steps=steps)
-
-
-from functools import partial  # noqa: E402
-
-
 @partial(jax.jit, static_argnames=("padded", "steps"))
-def _iterate_jit(volume, target, transfer, *, padded, steps):
-    nx, ny, nz = volume.shape
-    wanted = jnp.maximum(target, 0.0)
+def _iterate(state, target, transfer, *, padded, steps):
+    """Some steps, each from a point extrapolated along the last one by as much as successive steps agree."""
+    nx, ny, nz = target.shape
+    smallest = 1e-6 * jnp.max(target)
 
     def convolve(volume):
         return jnp.fft.irfftn(jnp.fft.rfftn(volume, s=padded) * transfer, s=padded)[:nx, :ny, :nz]
 
-    def step(_, volume):
-        predicted = convolve(volume)
-        return volume * wanted / jnp.maximum(predicted, 1e-6 * jnp.max(wanted))
+    def step(_, state):
+        volume, previous, change, change_before = state
+        agreement = jnp.vdot(change, change_before) / jnp.maximum(jnp.vdot(change_before, change_before), 1e-30)
+        point = jnp.maximum(volume + jnp.clip(agreement, 0.0, 0.999) * (volume - previous), 1e-9 * jnp.max(volume))
+        following = point * target / jnp.maximum(convolve(point), smallest)
+        return following, volume, following - point, change
 
-    volume = jax.lax.fori_loop(0, steps, step, volume)
-    return volume, jnp.linalg.norm((convolve(volume) - wanted).ravel()) / jnp.linalg.norm(wanted.ravel())
+    state = jax.lax.fori_loop(0, steps, step, state)
+    return state, jnp.linalg.norm((convolve(state[0]) - target).ravel()) / jnp.linalg.norm(target.ravel())

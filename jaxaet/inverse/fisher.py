@@ -1,0 +1,61 @@
+"""The Cramér-Rao bound: how well the data could fix each position at best.
+
+The Fisher information of the free parameters is their normal matrix Jᵀ W J; the bound is its inverse. Angles, shifts,
+brightness and widths that are free cost information, so they are inverted along. A rigid motion of all atoms
+that free angles and shifts would make up for is no error, so it is held fixed: the bound is that of positions after alignment.
+Source: Kay, Fundamentals of Statistical Signal Processing (1993), chapter 3.
+"""
+
+import jax
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+from jaxaet.core import InputError
+from jaxaet.forward import Linear
+from jaxaet.inverse.normal import normal_matrix
+from jaxaet.inverse.preconditioner import LARGEST
+from jaxaet.inverse.problem import Problem
+
+
+def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
+    """The bound on the covariance of each atom's position at the problem's model, (n, 3, 3) in Å².
+
+    The positions must be the first free leaf. Where there are more than `preconditioner.LARGEST` parameters, atoms are taken
+    in slabs of x, and what lies outside a slab is held fixed, which makes the bound slightly too small.
+    Raises `InputError` when the positions are not free.
+    """
+    packed = problem.pack(problem.leaves)
+    first = jax.tree.leaves(problem.leaves)[0]
+    atoms = problem.model.atoms
+    if "atom" not in packed or first.shape != atoms.positions.shape:
+        raise InputError("The first free leaf is not atoms.positions; list it first, for the bound is that of positions.")
+    assert isinstance(problem.forward, Linear)
+    reach = float(problem.forward.reach(atoms, problem.model.microscope))
+    information = normal_matrix(problem, reach).astype(np.float64)
+    n, width = packed["atom"].shape
+    start = list(packed).index("atom")
+    start = sum(value.size for value in list(packed.values())[:start])
+    place = start + np.arange(n)[:, None] * width + np.arange(3)
+    scale = np.sqrt(np.maximum(np.diagonal(information), 1e-30))
+    information /= scale[:, None] * scale
+    if "image" in packed:
+        rigid = np.zeros((information.shape[0], 6))
+        rigid[place.ravel()] = _rigid_motions(np.asarray(atoms.positions, float))
+        rigid = np.linalg.qr(rigid * scale[:, None])[0]
+        information += 10.0 * rigid @ rigid.T
+    information[np.diag_indices_from(information)] += 1e-9
+    factor = scipy.linalg.cholesky(information, lower=True, overwrite_a=True)
+    covariance, _ = scipy.linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+    blocks = np.array([covariance[np.ix_(rows, rows)] for rows in place])
+    lower = np.tril(blocks)
+    blocks = lower + np.swapaxes(np.tril(blocks, -1), 1, 2)
+    return blocks / (scale[place][:, :, None] * scale[place][:, None, :])
+
+
+def _rigid_motions(positions: np.ndarray) -> np.ndarray:
+    """Three translations and three small rotations of all atoms, (3 n, 6)."""
+    centred = positions - positions.mean(axis=0)
+    shifts = np.broadcast_to(np.eye(3), (len(positions), 3, 3))
+    turns = np.cross(np.eye(3)[None], centred[:, None])
+    return np.concatenate([shifts, turns], axis=1).transpose(0, 2, 1).reshape(-1, 6)

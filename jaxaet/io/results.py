@@ -1,0 +1,19 @@
+"""The arrays of a run, each with its unit and its axes."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+
+def save_arrays(path: str | os.PathLike, arrays: dict[str, tuple[Any, str, str]], attributes: dict[str, Any]) -> None:
+    """Writes an HDF5 file of named arrays, each given as (values, unit, axes), and of attributes with units in their names."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["format_version"] = 1
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, (values, unit, axes) in arrays.items():
+            dataset = file.create_dataset(name, data=np.asarray(values), compression="gzip", shuffle=True)
+            dataset.attrs["unit"], dataset.attrs["axes"] = unit, axes

@@ -1,0 +1,191 @@
+"""Images → atoms: the way that both recipes share.
+
+First volume, tracing, rounds of fitting, removing and adding atoms, species, final refinement.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxaet.core import Images, InputError
+from jaxaet.forward import Linear, probe_profile
+from jaxaet.instrument import Microscope
+from jaxaet.inverse import Gaussian, GaussNewton, Model, Poisson, Problem, Solution, solve
+from jaxaet.recipes.config import Config
+from jaxaet.specimen import Atoms
+from jaxaet.tomography import classify, elongation, keep_apart, missing_atoms, reconstruct, trace
+
+Tick = Callable[..., None]
+
+_SPLIT = 4.0  # standard errors of elongation from which an atom is tried as two
+
+
+def atom_width(atoms: Atoms, microscope: Microscope) -> float:
+    """Rms width in Å of the Gaussian with the area and the peak of an atom's image, averaged over the atoms."""
+    amplitudes, variances = probe_profile(atoms.species, microscope.beam, microscope.detector)
+    variances = variances[None] + atoms.species_u2[:, None] + (jnp.mean(atoms.u2) if len(atoms) else 0.0)
+    return float(jnp.mean(jnp.sqrt(amplitudes.sum(axis=1) / (amplitudes / variances).sum(axis=1))))
+
+
+def first_atoms(images: Images, microscope: Microscope, config: Config, extent, tick: Tick) -> tuple[Atoms, np.ndarray]:
+    """Atoms of one kind traced from a first volume, and the volume.
+
+    Each weight is in units of an atom of the first species. Raises `InputError` if no atoms are found.
+    """
+    species = species_of(config)[:1]
+    nothing = Atoms(np.zeros((0, 3)), np.zeros((0, 1)), 0.0, species)
+    width = atom_width(nothing, microscope)
+    clean = Images(images.data - microscope.offset[:, None, None], microscope.tilts.angles, images.grid)
+    options = config.reconstruction
+    volume = reconstruct(
+        clean, width, extent, options.voxel_a, options.iterations, microscope.tilts.shifts,
+        lambda step, residual: tick(step, residual=residual),
+    )  # fmt: skip
+    positions, heights = trace(volume, config.tracing.min_distance_a, 0.7 * options.voxel_a, 0.05)
+    if len(positions) == 0:
+        raise InputError("No atoms were found in the volume; check the angles, or give a smaller tracing.min_distance_a.")
+    if len(positions) > config.refinement.max_atoms:
+        raise InputError(
+            f"{len(positions)} atoms were traced, more than refinement.max_atoms {config.refinement.max_atoms}; "
+            "raise it, or give a larger tracing.min_distance_a."
+        )
+    atoms = Atoms(positions, heights[:, None] / np.median(heights), 0.0, species)
+    return brightened(atoms, images, microscope), np.asarray(volume.data)
+
+
+def brightened(atoms: Atoms, images: Images, microscope: Microscope) -> Atoms:
+    """The atoms with all weights multiplied by the one factor that fits the images best."""
+    model = eqx.filter_jit(Linear.plan(atoms, microscope))(atoms, microscope).data - microscope.offset[:, None, None]
+    data = images.data - microscope.offset[:, None, None]
+    factor = jnp.sum(data * model) / jnp.sum(model**2)
+    return eqx.tree_at(lambda a: a.composition, atoms, atoms.composition * jnp.maximum(factor, 1e-6))
+
+
+def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
+    """Which leaves move.
+
+    Always positions, background and, unless fixed, angles and shifts. While atoms are of one kind (`weights`) each one's
+    weight; then the brightness of each image and the response to each species. The width of an atom too, but not from the
+    weights of a calibrated instrument: there too wide an atom is two atoms.
+    """
+    known = weights and is_absolute(config)
+
+    def free(model: Model) -> tuple:
+        atoms, microscope = model.atoms, model.microscope
+        leaves = [atoms.positions, microscope.offset]
+        leaves.append(atoms.composition if weights else microscope.detector.response)
+        if not known:
+            leaves.append(microscope.scale)
+            leaves.append(atoms.u2 if config.refinement.u2 == "per_atom" and not weights else atoms.species_u2)
+        if config.calibration.angles != "fixed":
+            leaves += [microscope.tilts.angles, microscope.tilts.shifts]
+        return tuple(leaves)
+
+    return free
+
+
+def fit(model: Model, images: Images, likelihood, config: Config, weights: bool, steps: int, tick: Tick) -> Solution:
+    """Refine the free leaves of a model against the images."""
+    problem = Problem(Linear.plan(model.atoms, model.microscope), model, images, free_leaves(config, weights), likelihood)
+    return solve(problem, GaussNewton(max_steps=steps, damping=1e-2 if weights else 1e-4), lambda step, loss: tick(step, loss=loss))
+
+
+def repaired(solution: Solution, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
+    """The model without atoms that are too faint or coincide, with those its residual asks for: (model, removed, added)."""
+    microscope = solution.model.microscope
+    kept, faintest = pruned(solution.model, config, 0.5)
+    width = atom_width(kept, microscope)
+    mean = eqx.filter_jit(Linear.plan(kept, microscope))(kept, microscope).data
+    residual = Images(images.data - mean, microscope.tilts.angles, images.grid)
+    information = likelihood.information(mean)
+    information = information / jnp.maximum(1.0, jnp.mean(information * residual.data**2))
+    positions, weights = np.asarray(kept.positions), np.asarray(kept.composition[:, 0])
+    distance = config.tracing.min_distance_a
+    arms = 0.7 * distance * np.eye(3, dtype=images.data.dtype)
+    scores = np.stack([
+        eqx.filter_jit(elongation)(residual, information, width, microscope.tilts.shifts, kept.positions, jnp.asarray(arm))
+        for arm in arms
+    ])  # fmt: skip
+    axis = scores.argmax(axis=0)
+    split = np.flatnonzero((scores.max(axis=0) > _SPLIT) & (weights > 2 * faintest))
+    pairs = np.concatenate([positions[split] + arms[axis[split]], positions[split] - arms[axis[split]]])
+    found, strength = missing_atoms(
+        residual, information, width, extent, 0.8 * config.reconstruction.voxel_a, microscope.tilts.shifts,
+        np.concatenate([positions, pairs]), 0.8 * distance,
+    )  # fmt: skip
+    strength = strength / (counts_per_atom(kept, microscope) * float(images.grid.sampling) ** 2)
+    bright = strength > faintest
+    new = np.concatenate([pairs, found[bright]])
+    new_weights = np.concatenate([np.tile(0.5 * weights[split], 2), 0.7 * strength[bright]])
+    added = Atoms(new, new_weights[:, None], 0.0, kept.species, kept.species_u2)
+    rest = kept.select(np.setdiff1d(np.arange(len(kept)), split))
+    return Model(rest.join(added), microscope), len(solution.model.atoms) - len(rest), len(added)
+
+
+def pruned(model: Model, config: Config, closeness: float) -> tuple[Atoms, float]:
+    """The atoms that are bright enough and at least `closeness` of the minimum distance apart, and what is bright enough."""
+    weights = np.asarray(model.atoms.composition[:, 0])
+    faintest = config.tracing.min_weight * faintest_weight(weights, config, model.microscope)
+    order = np.argsort(-weights)
+    order = order[weights[order] > faintest]
+    order = order[keep_apart(np.asarray(model.atoms.positions)[order], closeness * config.tracing.min_distance_a)]
+    return model.atoms.select(np.sort(order)), faintest
+
+
+def counts_per_atom(atoms: Atoms, microscope: Microscope) -> float:
+    """Counts in an image of one atom of the first species, per Å² of pixel."""
+    amplitudes, _ = probe_profile(atoms.species, microscope.beam, microscope.detector)
+    return float(amplitudes[0].sum() * microscope.beam.dose * jnp.mean(microscope.scale))
+
+
+def faintest_weight(weights: np.ndarray, config: Config, microscope: Microscope) -> float:
+    """The weight of a typical atom of the species that scatters least, in units of the first species."""
+    expected = expected_weights(config, microscope)
+    labels = classify(weights[weights > 0], expected, is_absolute(config))
+    faint = labels == int(np.argmin(expected))
+    positive = weights[weights > 0]
+    return float(np.median(positive[faint])) if faint.any() else float(np.min(expected) * np.median(positive))
+
+
+def expected_weights(config: Config, microscope: Microscope) -> np.ndarray:
+    """What the table says each species scatters, in units of the first one, (s,)."""
+    amplitudes, _ = probe_profile(species_of(config), microscope.beam, microscope.detector)
+    total = np.asarray(amplitudes.sum(axis=1))
+    return total / total[0]
+
+
+def classified(model: Model, config: Config) -> Model:
+    """The model with every atom one element, and one response for each species."""
+    species, atoms = species_of(config), model.atoms
+    expected = expected_weights(config, model.microscope)
+    weights = np.asarray(atoms.composition[:, 0])
+    labels = classify(weights, expected, is_absolute(config))
+    response = np.ones(len(species))
+    for index in range(len(species)):
+        if (labels == index).any():
+            response[index] = np.median(weights[labels == index]) / expected[index]
+    one_hot = np.eye(len(species))[labels]
+    whole = Atoms(atoms.positions, one_hot, 0.0, species, jnp.broadcast_to(atoms.species_u2, (len(species),)))
+    return Model(whole, eqx.tree_at(lambda m: m.detector.response, model.microscope, jnp.asarray(response, atoms.u2.dtype)))
+
+
+def species_of(config: Config) -> tuple[str, ...]:
+    """The chemical symbols the recipe looks for."""
+    return ("Mo", "S", "W", "Se") if config.recipe == "heterojunction" else tuple(config.specimen.species)
+
+
+def is_absolute(config: Config) -> bool:
+    """Whether the dose is known, so that weights compare with the table as they are."""
+    return config.recipe == "heterojunction"
+
+
+def likelihood_of(images: Images, choice: str) -> Gaussian | Poisson:
+    """The noise model: Poisson if asked for or if the images are whole non-negative numbers, else Gaussian."""
+    data = np.asarray(images.data)
+    counts = bool(np.all(data >= 0) and np.all(data == np.rint(data)))
+    if choice == "poisson" or (choice == "auto" and counts):
+        return Poisson()
+    return Gaussian(0.1 * np.std(data))

@@ -1,0 +1,74 @@
+"""What a run leaves behind: atoms, arrays, figures and the report."""
+
+import numpy as np
+
+from jaxaet.core import Images
+from jaxaet.inverse import Model
+from jaxaet.io import save_arrays, save_atoms
+from jaxaet.recipes.config import Config
+from jaxaet.recipes.config_file import dump_config
+from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.viz import (
+    angles_figure,
+    atoms_figure,
+    atoms_view,
+    convergence_figure,
+    error_bar_map,
+    error_figure,
+    save_figure,
+    tilt_series_figure,
+    volume_figure,
+    write_report,
+)
+
+
+def write_results(
+    config: Config, folder: RunFolder, images: Images, model: Model, arrays: dict, metrics: dict, errors: dict, true_angles
+) -> None:
+    """Write atoms.extxyz, results.h5, the figures and report.html into the folder."""
+    atoms, sampling = model.atoms, float(images.grid.sampling)
+    positions, symbols = np.asarray(atoms.positions), list(atoms.symbols)
+    covariance = arrays.get("covariance")
+    sigma = None if covariance is None else np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    with folder.writing("atoms.extxyz") as path:
+        save_atoms(path, atoms, sigma, overwrite=True)
+    data, fitted = np.asarray(images.data), np.asarray(arrays["images"])
+    found = np.rad2deg(np.asarray(model.microscope.tilts.angles))
+    with folder.writing("results.h5") as path:
+        save_arrays(
+            path,
+            {
+                "images": (data, "counts", "image, row, column"),
+                "model_images": (fitted, "counts", "image, row, column"),
+                "residuals": (data - fitted, "counts", "image, row, column"),
+                "angles": (found, "degrees", "image, (Z Y X)"),
+                "shifts": (np.asarray(model.microscope.tilts.shifts), "Å", "image, (x y)"),
+                "volume": (arrays["volume"], "counts per voxel", "x, y, z"),
+                "losses": (arrays["losses"], "1", "step"),
+            },
+            {"pixel_size_a": sampling, "voxel_size_a": arrays["voxel_a"]},
+        )
+    nominal = np.rad2deg(np.asarray(images.angles))
+    true = None if true_angles is None else np.rad2deg(true_angles)
+    figures = [
+        ("Atoms", "Top and side view.", atoms_figure(positions, symbols, sigma)),
+        ("Images", "Data, model and residual.", tilt_series_figure(data, fitted, sampling, found)),
+        ("Angles", "Nominal and found tilt angles.", angles_figure(nominal, found, true)),
+        ("First volume", "Before tracing.", volume_figure(arrays["volume"], arrays["voxel_a"])),
+        ("Convergence", "Loss after each step of all fits.", convergence_figure(arrays["losses"])),
+    ]
+    if sigma is not None:
+        figures.insert(1, ("Error bars", "Standard deviation of each coordinate.", error_bar_map(positions, sigma)))
+    if errors and "cramer_rao_pm" in metrics:
+        figures.insert(1, ("Errors", "Error of each axis against the bound.", error_figure(errors, metrics["cramer_rao_pm"])))
+    listed = []
+    for title, caption, figure in figures:
+        path = folder.path / "figures" / f"{title.lower().replace(' ', '_')}.png"
+        save_figure(figure, path)
+        listed.append((title, caption, path))
+    view = atoms_view(positions, symbols, sigma, title="Refined atoms")
+    summary = f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %. {metrics['result']}"
+    provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
+    write_report(
+        folder.path / "report.html", f"jaxaet: {config.recipe}", summary, metrics, listed, view, dump_config(config), provenance
+    )

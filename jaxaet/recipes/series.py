@@ -1,0 +1,158 @@
+"""The stages that turn a tilt series into atoms with error bars, each kept in the run folder."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from jaxaet.core import Images, InputError
+from jaxaet.forward import Linear
+from jaxaet.instrument import Beam, Microscope, Tilts
+from jaxaet.inverse import (
+    Gaussian,
+    Model,
+    Poisson,
+    Problem,
+    calibrate_angles,
+    find_peaks,
+    fisher,
+    fit_peaks,
+    match_sheet,
+)
+from jaxaet.recipes import pipeline
+from jaxaet.recipes.config import Config
+from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.specimen import Atoms
+
+_ROUND_STEPS = 5
+
+
+def solve_series(
+    config: Config, folder: RunFolder, images: Images, start: Microscope, likelihood: Poisson | Gaussian
+) -> tuple[Model, dict]:
+    """The refined model, and arrays for the report: nominal and start angles, losses, model images, sigma, volume.
+
+    `start`: the microscope as far as it is known; its angles are the nominal ones. Every stage is kept in `folder`, so a
+    run that was killed goes on after the last one that ended.
+    """
+    extent = default_extent(images, config)
+    microscope = start
+    if config.calibration.angles == "from_scratch":
+        found = folder.stage("angles", lambda: calibrated(images, start, config))
+        tilts = Tilts(found["angles"], found["shifts"])
+        microscope = eqx.tree_at(lambda m: m.tilts, start, tilts)
+        if config.reconstruction.thickness_a is None:
+            extent = (*extent[:2], float(np.ptp(found["heights"])) + 8.0)
+
+    with folder.progress(config.reconstruction.iterations, "first volume") as tick:
+        first = folder.stage("volume", lambda: first_stage(images, microscope, config, extent, tick))
+    model = to_model(first, microscope)
+    losses = []
+    for number in range(1, config.tracing.rounds + 1):
+        with folder.progress(_ROUND_STEPS, f"round {number}") as tick:
+            data = folder.stage(
+                f"round_{number}",
+                lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, tick),
+            )
+        losses += list(np.atleast_1d(data["losses"]))
+        model = to_model(data, microscope)
+        if not data["changed"]:
+            break
+    with folder.progress(config.refinement.max_steps, "refinement") as tick:
+        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, tick))
+    losses += list(np.atleast_1d(data["losses"]))
+    model = to_model(data, microscope)
+    arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
+    arrays |= {name: data[name] for name in ("images", "r1", "r", "result")}
+    if config.error_bars:
+        bars = folder.stage("error_bars", lambda: {"covariance": error_bars(model, images, likelihood, config)})
+        arrays["covariance"] = bars["covariance"]
+    return model, arrays
+
+
+def calibrated(images: Images, start: Microscope, config: Config) -> dict:
+    """Angles and shifts from the images alone (AET paper, equation 1)."""
+    sampling, data = float(images.grid.sampling), np.asarray(images.data, float)
+    nothing = Atoms(np.zeros((0, 3)), np.zeros((0, 1)), 0.0, pipeline.species_of(config)[:1])
+    width = pipeline.atom_width(nothing, start)
+    backgrounds = np.asarray(start.offset, float)
+    peaks = [find_peaks(image, sampling, 0.65 * width, low)[0] for image, low in zip(data, backgrounds, strict=True)]
+    if min(len(points) for points in peaks) < 8:
+        raise InputError("An image shows fewer than 8 peaks, too few to find its angle; set calibration.angles to refine.")
+    peaks = fit_peaks(data, peaks, sampling, 0.8 * width)
+    result = calibrate_angles(match_sheet(peaks), np.asarray(start.tilts.angles, float))
+    return {
+        "angles": result.angles, "shifts": result.shifts, "heights": result.positions[:, 2], "residual_a": result.residual
+    }  # fmt: skip
+
+
+def first_stage(images, microscope, config, extent, tick) -> dict:
+    """The first volume and the atoms traced in it."""
+    atoms, volume = pipeline.first_atoms(images, microscope, config, extent, tick)
+    return {**to_arrays(Model(atoms, microscope)), "volume": volume.astype(np.float32)}
+
+
+def round_stage(model, images, likelihood, config, extent, tick) -> dict:
+    """One round: fit positions and weights, drop what is too faint, add what is missing."""
+    solution = pipeline.fit(model, images, likelihood, config, True, _ROUND_STEPS, tick)
+    repaired, removed, added = pipeline.repaired(solution, images, likelihood, config, extent)
+    return {**to_arrays(repaired), "losses": solution.losses, "changed": removed + added > 0}
+
+
+def final_stage(model, images, likelihood, config, tick) -> dict:
+    """Weights once more, species, and the refinement of everything together."""
+    atoms, _ = pipeline.pruned(model, config, 0.9)
+    model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, tick).model
+    atoms, _ = pipeline.pruned(model, config, 0.9)
+    model = pipeline.classified(Model(atoms, model.microscope), config)
+    solution = pipeline.fit(model, images, likelihood, config, False, config.refinement.max_steps, tick)
+    return {
+        **to_arrays(solution.model), "losses": solution.losses, "images": np.asarray(solution.images),
+        "r1": float(solution.r1), "r": float(solution.r), "result": solution.result,
+    }  # fmt: skip
+
+
+def error_bars(model: Model, images: Images, likelihood, config: Config) -> np.ndarray:
+    """Covariance of each position, (n, 3, 3) Å²: the Cramér-Rao bound times the spread of the residuals."""
+    free = pipeline.free_leaves(config, False)
+    problem = Problem(Linear.plan(model.atoms, model.microscope), model, images, free, likelihood)
+    spread = 1.0
+    if isinstance(likelihood, Gaussian):
+        spread = float(2 * eqx.filter_jit(lambda p: p.loss(p.leaves))(problem) / images.data.size)
+    return spread * fisher(problem)
+
+
+def default_extent(images: Images, config: Config) -> tuple[float, float, float]:
+    """Size of the volume in Å: the field of view, and along the beam the same unless the tilts are too few to tell."""
+    height, width = (n * float(images.grid.sampling) for n in images.grid.shape)
+    steep = np.max(np.abs(np.asarray(images.angles)[:, 1:])) > np.deg2rad(45)
+    thickness = config.reconstruction.thickness_a or (max(height, width) if steep else 20.0)
+    return width, height, thickness
+
+
+def to_arrays(model: Model) -> dict:
+    """A model as the flat arrays of a checkpoint."""
+    atoms, microscope = model.atoms, model.microscope
+    return {
+        "positions": np.asarray(atoms.positions),
+        "composition": np.asarray(atoms.composition),
+        "u2": np.asarray(atoms.u2),
+        "species_u2": np.asarray(atoms.species_u2),
+        "species": ",".join(atoms.species),
+        "angles": np.asarray(microscope.tilts.angles),
+        "shifts": np.asarray(microscope.tilts.shifts),
+        "scale": np.asarray(microscope.scale),
+        "offset": np.asarray(microscope.offset),
+        "response": np.asarray(microscope.detector.response),
+        "dose": np.asarray(microscope.beam.dose),
+    }
+
+
+def to_model(arrays: dict, microscope: Microscope) -> Model:
+    """The model of a checkpoint, on the instrument it was made with."""
+    tilts = Tilts(arrays["angles"], arrays["shifts"])
+    beam = Beam(microscope.beam.energy, microscope.beam.semi_angle, microscope.beam.source_size, arrays["dose"])
+    detector = eqx.tree_at(lambda d: d.response, microscope.detector, jnp.asarray(arrays["response"], dtype=float))
+    seen = Microscope(beam, detector, tilts, microscope.grid, arrays["scale"], arrays["offset"])
+    species = tuple(str(arrays["species"]).split(","))
+    atoms = Atoms(arrays["positions"], arrays["composition"], arrays["u2"], species, arrays["species_u2"])
+    return Model(atoms, seen)

@@ -1,0 +1,68 @@
+"""Anybody's tilt series turned into atoms, from the projections and nominal angles alone."""
+
+import equinox as eqx
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from jaxaet.core import Images, InputError
+from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.inverse import Poisson
+from jaxaet.io import TiltSeries, check_counts, load_tilt_series
+from jaxaet.recipes.config import TiltSeriesConfig
+from jaxaet.recipes.pipeline import likelihood_of
+from jaxaet.recipes.planning import estimate
+from jaxaet.recipes.results import write_results
+from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.recipes.score import score
+from jaxaet.recipes.series import default_extent, solve_series
+
+
+def run(config: TiltSeriesConfig, folder: RunFolder) -> dict:
+    """Find the atoms of the series; a truth that the file carries is used for the score only."""
+    series = load(config)
+    images = series.images
+    likelihood = likelihood_of(images, config.data.likelihood)
+    if isinstance(likelihood, Poisson):
+        check_counts(images)
+    model, arrays = solve_series(config, folder, images, microscope(config, images), likelihood)
+    metrics: dict = {"atoms": len(model.atoms), "likelihood": type(likelihood).__name__.lower()}
+    metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
+    errors: dict = {}
+    truth_angles = None if series.truth_angles is None else np.asarray(series.truth_angles)
+    if series.truth is not None:
+        compared, errors = score(model, series.truth, truth_angles)
+        metrics |= compared
+    write_results(config, folder, images, model, arrays, metrics, errors, truth_angles)
+    return metrics
+
+
+def load(config: TiltSeriesConfig) -> TiltSeries:
+    """The series of the config, with the pixel size and angles that the config gives instead of the file's."""
+    angles = None if config.data.angles_deg is None else np.deg2rad(np.asarray(config.data.angles_deg, float))
+    series = load_tilt_series(config.data.path, config.data.pixel_size_a, angles)
+    if len(series.images.data) < 3:
+        raise InputError(
+            f"{config.data.path} holds {len(series.images.data)} images; at least 3 tilts are needed for 3D, so add more."
+        )
+    return series
+
+
+def microscope(config: TiltSeriesConfig, images: Images) -> Microscope:
+    """The instrument as configured, with the background of each image from its darkest parts."""
+    options = config.instrument
+    beam = Beam(1e3 * options.energy_kev, 1e-3 * options.semi_angle_mrad, options.source_size_a, 1.0)
+    detector = AnnularDetector(1e-3 * options.detector_inner_mrad, 1e-3 * options.detector_outer_mrad)
+    data = np.asarray(images.data, float)
+    blur = 1.0 / float(images.grid.sampling)
+    background = [np.percentile(gaussian_filter(image, blur), 1) for image in data]
+    seen = Microscope(beam, detector, Tilts(images.angles), images.grid, 1.0, np.asarray(background))
+    brightness = float(np.max(data) - np.median(background))
+    return eqx.tree_at(lambda m: m.beam.dose, seen, seen.beam.dose * brightness)
+
+
+def plan(config: TiltSeriesConfig) -> dict:
+    """Shapes, memory and time of the run."""
+    images = load(config).images
+    extent = default_extent(images, config)
+    expected = int(min(np.prod(extent) * 0.06, config.refinement.max_atoms))
+    return estimate(len(images.data), images.grid.shape, float(images.grid.sampling), expected, extent[2], config)
