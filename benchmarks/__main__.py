@@ -76,7 +76,7 @@ def run(tiny: bool) -> dict:
     for pixels in sizes:
         results["linear"].append(linear.measure(pixels, half_width, rounds))
         report_linear(results["linear"][-1])
-    names = (refinement.SECOND, "Adam 0.05") if tiny else tuple(refinement.METHODS)
+    names = (refinement.SECOND, "Adam 0.05") if tiny else refinement.NAMES
     pixels, rounds = (48, 1) if tiny else (288, 2)
     results["refinement"] = refinement.measure(pixels, half_width, rounds, names)
     report_refinement(results["refinement"])

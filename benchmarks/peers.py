@@ -122,21 +122,23 @@ def _tiles_back(scene: Scene, tiles: _Tiles, residual: Float[np.ndarray, "ny nx"
     return derivative
 
 
+def _windows(scene: Scene):
+    """Each view's and atom's window in the padded image, with the distances of its columns, rows and pixels."""
+    margin = scene.reach + 1
+    offsets = np.arange(-scene.reach, scene.reach + 1)
+    for k, points in enumerate(scene.points):
+        for i, (x, y) in enumerate(points):
+            column, row = round(float(x)), round(float(y))
+            if -margin < column < scene.shape[1] + margin and -margin < row < scene.shape[0] + margin:
+                top, left = row + 2 * margin - scene.reach, column + 2 * margin - scene.reach
+                pixels = np.s_[top : top + offsets.size, left : left + offsets.size]
+                dx, dy = (offsets + (column - x)).astype(points.dtype), (offsets + (row - y)).astype(points.dtype)
+                r2 = (dx**2)[None, :] + (dy**2)[:, None]
+                yield k, i, pixels, dx, dy, r2
+
+
 def window_loop() -> Peer:
     """The public AET codes' way: for each atom and view a square window of exponentials is added to the image."""
-
-    def windows(scene):
-        margin = scene.reach + 1
-        offsets = np.arange(-scene.reach, scene.reach + 1)
-        for k, points in enumerate(scene.points):
-            for i, (x, y) in enumerate(points):
-                column, row = round(float(x)), round(float(y))
-                if -margin < column < scene.shape[1] + margin and -margin < row < scene.shape[0] + margin:
-                    top, left = row + 2 * margin - scene.reach, column + 2 * margin - scene.reach
-                    pixels = np.s_[top : top + offsets.size, left : left + offsets.size]
-                    dx, dy = (offsets + (column - x)).astype(points.dtype), (offsets + (row - y)).astype(points.dtype)
-                    r2 = (dx**2)[None, :] + (dy**2)[:, None]
-                    yield k, i, pixels, dx, dy, r2
 
     def blank(scene):
         padding = 4 * (scene.reach + 1)
@@ -148,7 +150,7 @@ def window_loop() -> Peer:
 
     def draw(scene):
         canvas = blank(scene)
-        for k, i, pixels, _, _, r2 in windows(scene):
+        for k, i, pixels, _, _, r2 in _windows(scene):
             for weight, variance in zip(scene.weights[i], scene.variances[i], strict=True):
                 canvas[k][pixels] += weight * np.exp(r2 * (-0.5 / variance))
         return canvas[inside(scene)]
@@ -156,7 +158,7 @@ def window_loop() -> Peer:
     def slope(scene, data):
         residual, derivative = blank(scene), np.zeros_like(scene.points)
         residual[inside(scene)] = draw(scene) - data
-        for k, i, pixels, dx, dy, r2 in windows(scene):
+        for k, i, pixels, dx, dy, r2 in _windows(scene):
             for weight, variance in zip(scene.weights[i], scene.variances[i], strict=True):
                 term = residual[k][pixels] * np.exp(r2 * (-0.5 / variance))
                 derivative[k, i, 0] += weight / variance * (term.sum(axis=0) @ dx)
@@ -171,9 +173,23 @@ def threaded_numba(threads: int = 2) -> Peer:
     import numba
 
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    compiled = numba.njit(parallel=True, fastmath=True)
+    draw_all, back = _numba_draw(numba), _numba_back(numba)
 
-    @compiled
+    def draw(scene):
+        images = np.zeros((len(scene.points), *scene.shape), scene.points.dtype)
+        draw_all(scene.points, scene.weights, scene.variances, scene.reach, images)
+        return images
+
+    def slope(scene, data):
+        residual, derivative = draw(scene) - data, np.zeros_like(scene.points)
+        back(scene.points, scene.weights, scene.variances, scene.reach, residual, derivative)
+        return 0.5 * np.vdot(residual, residual), derivative
+
+    return Peer(draw, slope)
+
+
+def _numba_draw(numba) -> Callable:
+    @numba.njit(parallel=True, fastmath=True)
     def draw_all(points, weights, variances, reach, images):
         for k in numba.prange(points.shape[0]):
             across = np.empty(2 * reach + 1, points.dtype)
@@ -190,7 +206,11 @@ def threaded_numba(threads: int = 2) -> Peer:
                         for c in range(left, right):
                             images[k, r, c] += down * across[c - left]
 
-    @compiled
+    return draw_all
+
+
+def _numba_back(numba) -> Callable:
+    @numba.njit(parallel=True, fastmath=True)
     def back(points, weights, variances, reach, residual, derivative):
         for k in numba.prange(points.shape[0]):
             across, moved = np.empty(2 * reach + 1, points.dtype), np.empty(2 * reach + 1, points.dtype)
@@ -213,14 +233,4 @@ def threaded_numba(threads: int = 2) -> Peer:
                         derivative[k, i, 0] += down * moving
                         derivative[k, i, 1] += down * dy * still
 
-    def draw(scene):
-        images = np.zeros((len(scene.points), *scene.shape), scene.points.dtype)
-        draw_all(scene.points, scene.weights, scene.variances, scene.reach, images)
-        return images
-
-    def slope(scene, data):
-        residual, derivative = draw(scene) - data, np.zeros_like(scene.points)
-        back(scene.points, scene.weights, scene.variances, scene.reach, residual, derivative)
-        return 0.5 * np.vdot(residual, residual), derivative
-
-    return Peer(draw, slope)
+    return back
