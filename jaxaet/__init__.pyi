@@ -7,8 +7,44 @@ from .core import (
     rigid_alignment as rigid_alignment,
     rotation_matrix as rotation_matrix,
 )
-from .forward import Linear as Linear, count as count
+from .forward import Dense as Dense, Linear as Linear, Tiled as Tiled, count as count
 from .instrument import AnnularDetector as AnnularDetector, Beam as Beam, Microscope as Microscope, Tilts as Tilts
-from .specimen import Atoms as Atoms
+from .inverse import (
+    FirstOrder as FirstOrder,
+    Gaussian as Gaussian,
+    GaussNewton as GaussNewton,
+    Model as Model,
+    Poisson as Poisson,
+    Problem as Problem,
+    Solution as Solution,
+    calibrate_angles as calibrate_angles,
+    find_peaks as find_peaks,
+    fisher as fisher,
+    fit_peaks as fit_peaks,
+    match_sheet as match_sheet,
+    r1_factor as r1_factor,
+    r_factor as r_factor,
+    solve as solve,
+)
+from .io import (
+    from_ase as from_ase,
+    load_atoms as load_atoms,
+    load_tilt_series as load_tilt_series,
+    save_atoms as save_atoms,
+    save_tilt_series as save_tilt_series,
+    to_ase as to_ase,
+)
+from .specimen import (
+    Atoms as Atoms,
+    lateral_heterojunction as lateral_heterojunction,
+    monolayer as monolayer,
+    nanoparticle as nanoparticle,
+    paper_heterojunction as paper_heterojunction,
+    twisted_stack as twisted_stack,
+    with_ripple as with_ripple,
+    with_substitutions as with_substitutions,
+    with_vacancies as with_vacancies,
+)
+from .tomography import reconstruct as reconstruct, trace as trace
 
 __version__: str

@@ -13,7 +13,7 @@ import pytest
 import jaxaet
 from jaxaet.forward import Dense, Tiled
 from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Solution
-from jaxaet.inverse.preconditioner import Blocks, Factorised
+from jaxaet.inverse.preconditioner import Blocks, Inverse
 
 GRID = jaxaet.Grid((4, 6), 0.3)
 TILTS = jaxaet.Tilts([[0.1, 0.2, 0.3]])
@@ -29,7 +29,7 @@ EXAMPLES = {
     "Beam": BEAM,
     "Blocks": Blocks({"atom": jnp.ones((2, 3, 3))}),
     "Dense": Dense(),
-    "Factorised": Factorised(jnp.eye(6), jnp.ones(6)),
+    "Inverse": Inverse(jnp.eye(6), jnp.ones(6)),
     "FirstOrder": FirstOrder(),
     "FirstOrderState": FirstOrder().start(PROBLEM, jnp.ones(())),
     "GaussNewton": GaussNewton(),

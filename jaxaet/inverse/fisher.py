@@ -8,28 +8,30 @@ Source: Kay, Fundamentals of Statistical Signal Processing (1993), chapter 3.
 
 import jax
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float
 
 from jaxaet.core import InputError
 from jaxaet.forward import Linear
 from jaxaet.inverse.normal import normal_matrix
-from jaxaet.inverse.preconditioner import LARGEST
+from jaxaet.inverse.preconditioner import invert
 from jaxaet.inverse.problem import Problem
+
+_RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)  # brightness and response are known only together, and the matrix is rounded
 
 
 def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     """The bound on the covariance of each atom's position at the problem's model, (n, 3, 3) in Å².
 
-    The positions must be the first free leaf. Where there are more than `preconditioner.LARGEST` parameters, atoms are taken
-    in slabs of x, and what lies outside a slab is held fixed, which makes the bound slightly too small.
+    The positions must be the first free leaf. Memory and time grow as the square and the cube of the number of parameters.
     Raises `InputError` when the positions are not free.
     """
     packed = problem.pack(problem.leaves)
     first = jax.tree.leaves(problem.leaves)[0]
     atoms = problem.model.atoms
     if "atom" not in packed or first.shape != atoms.positions.shape:
-        raise InputError("The first free leaf is not atoms.positions; list it first, for the bound is that of positions.")
+        raise InputError(
+            "The first free leaf is not atoms.positions; list it first, for the bound is that of positions."
+        )
     assert isinstance(problem.forward, Linear)
     reach = float(problem.forward.reach(atoms, problem.model.microscope))
     information = normal_matrix(problem, reach).astype(np.float64)
@@ -44,12 +46,8 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
         rigid[place.ravel()] = _rigid_motions(np.asarray(atoms.positions, float))
         rigid = np.linalg.qr(rigid * scale[:, None])[0]
         information += 10.0 * rigid @ rigid.T
-    information[np.diag_indices_from(information)] += 1e-9
-    factor = scipy.linalg.cholesky(information, lower=True, overwrite_a=True)
-    covariance, _ = scipy.linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+    covariance = invert(information, _RIDGES)
     blocks = np.array([covariance[np.ix_(rows, rows)] for rows in place])
-    lower = np.tril(blocks)
-    blocks = lower + np.swapaxes(np.tril(blocks, -1), 1, 2)
     return blocks / (scale[place][:, :, None] * scale[place][:, None, :])
 
 

@@ -2,7 +2,7 @@
 
 One step solves (Jᵀ W J + lambda P) d = -gradient by conjugate gradients, where J is the derivative of all
 pixels, W the expected information of each pixel and P the diagonal of Jᵀ W J. J is never stored: each product
-with it is one forward and one backward derivative of the forward model. The preconditioner is the factorised
+with it is one forward and one backward derivative of the forward model. The preconditioner is the inverse of the
 normal matrix of the start where that is affordable, else blocks (`preconditioner`). Source: Nocedal & Wright, Numerical
 Optimization (2006), section 10.3 and algorithm 5.3.
 """
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxaet.forward import Linear
-from jaxaet.inverse.preconditioner import Blocks, Factorised, is_affordable
+from jaxaet.inverse.preconditioner import Blocks, Inverse, is_affordable
 from jaxaet.inverse.problem import Problem
 
 
@@ -31,16 +31,18 @@ class GaussNewton(eqx.Module):
     tolerance: Float[Array, ""]
     cg_steps: int = eqx.field(static=True)
     cg_tolerance: Float[Array, ""]
+    damping: Float[Array, ""]
 
-    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 60, cg_tolerance=0.05):
+    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 60, cg_tolerance=0.05, damping=1e-4):
         self.max_steps, self.cg_steps = int(max_steps), int(cg_steps)
-        self.tolerance, self.cg_tolerance = (jnp.asarray(x, dtype=float) for x in (tolerance, cg_tolerance))
+        values = (tolerance, cg_tolerance, damping)
+        self.tolerance, self.cg_tolerance, self.damping = (jnp.asarray(x, dtype=float) for x in values)
 
     def start(self, problem: Problem, loss: Float[Array, ""]) -> "NewtonState":
         """The state before the first step; `loss`: at the problem's model."""
         reach = _reach(problem)
-        preconditioner = Factorised.of(problem, reach) if is_affordable(problem, reach) else _blocks(problem)
-        damping, remaining = jnp.full_like(loss, self.damping), jnp.full_like(loss, jnp.inf)
+        preconditioner = Inverse.of(problem, reach) if is_affordable(problem, reach) else _blocks(problem)
+        damping, remaining = self.damping.astype(loss.dtype), jnp.full_like(loss, jnp.inf)
         return NewtonState(problem.leaves, loss, preconditioner, damping, remaining, jnp.asarray(True))
 
     def step(self, problem: Problem, state: "NewtonState") -> "NewtonState":
@@ -58,7 +60,7 @@ class NewtonState(eqx.Module):
 
     leaves: PyTree
     loss: Float[Array, ""]
-    preconditioner: Factorised | Blocks
+    preconditioner: Inverse | Blocks
     damping: Float[Array, ""]
     remaining: Float[Array, ""]
     accepted: Bool[Array, ""]

@@ -75,7 +75,9 @@ def _shares(problem: Problem, found: list) -> Iterator:
     found = sorted(found, key=lambda window: len(window[2]))
     lengths = [_padded_length(len(atoms)) for _, _, atoms in found]
     edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1), len(found)]
-    batches = [found[a : min(a + BATCH, stop)] for start, stop in zip(edges, edges[1:]) for a in range(start, stop, BATCH)]
+    batches = [
+        found[a : min(a + BATCH, stop)] for start, stop in zip(edges, edges[1:]) for a in range(start, stop, BATCH)
+    ]
     waiting = []  # one batch is computed while the one before it is added up
     for batch in batches:
         atoms = np.full((BATCH, _padded_length(len(batch[-1][2]))), -1)
@@ -111,7 +113,7 @@ def _moments(problem: Problem) -> _Moments:
     def describe(packed):
         model = problem.with_leaves(problem.unpack(packed))
         points, weights, variances = describe_gaussians(model.atoms, model.microscope)
-        weights = model.microscope.scale[:, None, None] * weights
+        weights = model.microscope.scale[:, None, None] * weights[None]
         return (points, weights, jnp.broadcast_to(variances, weights.shape)), model.microscope.offset
 
     gaussians, push = jax.linearize(describe, packed)
@@ -141,7 +143,7 @@ def _batch(
         gaussians, per_atom, shared = jax.tree.map(some, (moments.gaussians, moments.per_atom, moments.shared))
 
         def factors(points, weights, variances):
-            x, y = (jnp.arange(WINDOW) + corner[axis] - points[:, 1 - axis, None] for axis in (1, 0))
+            x, y = ((jnp.arange(WINDOW) + corner[axis])[None] - points[:, 1 - axis, None] for axis in (1, 0))
             rows, columns = (jnp.exp(-0.5 * (z**2)[:, None] / variances[:, :, None]) for z in (y, x))
             return jnp.where(atoms >= 0, 1.0, 0.0)[:, None, None] * weights[:, :, None] * rows, columns
 
@@ -157,6 +159,6 @@ def _batch(
         own = jnp.swapaxes(push(each, per_atom), 0, 1)
         jacobian = jnp.concatenate([others.reshape(-1, WINDOW**2), own.reshape(-1, WINDOW**2)])
         weight = jax.lax.dynamic_slice(moments.information[view], corner, (WINDOW, WINDOW)).ravel()
-        return (jacobian * weight) @ jacobian.T
+        return (jacobian * weight[None]) @ jacobian.T
 
     return jax.lax.map(share, (views, corners, atoms))

@@ -16,27 +16,25 @@ Packed = dict[str, Array]
 AFFORDABLE = 3e12  # floating-point operations of a normal matrix that a fit may spend
 LARGEST = 14_000  # parameters whose dense matrix is factorised
 _FLOOR = 0.02  # smallest eigenvalue of a block, relative to its largest, after scaling to unit diagonal
-_RIDGE = 1e-4  # added to the scaled normal matrix, which is singular along gauge freedoms
+_RIDGES = (1e-4, 1e-3, 1e-2)  # added to the scaled normal matrix, which is singular along gauge freedoms
 
 
-class Factorised(eqx.Module):
-    """The Cholesky factor of the whole normal matrix: few iterations, for up to some thousand atoms.
+class Inverse(eqx.Module):
+    """The inverse of the whole normal matrix: few iterations, for up to some thousand atoms.
 
-    `factor`: (p, p) of the matrix scaled to unit diagonal. `scale`: (p,) square roots of that diagonal.
+    `inverse`: (p, p) of the matrix scaled to unit diagonal. `scale`: (p,) square roots of that diagonal.
     """
 
-    factor: Float[Array, "p p"]
+    inverse: Float[Array, "p p"]
     scale: Float[Array, " p"]
 
     @classmethod
-    def of(cls, problem: Problem, reach: float) -> "Factorised":
-        """Assembled and factorised at the problem's model; `reach` in pixels."""
+    def of(cls, problem: Problem, reach: float) -> "Inverse":
+        """Assembled and inverted at the problem's model; `reach` in pixels."""
         matrix = normal_matrix(problem, reach)
         scale = np.sqrt(np.maximum(np.diagonal(matrix), np.finfo(matrix.dtype).tiny))
         matrix /= scale[:, None] * scale
-        matrix[np.diag_indices_from(matrix)] += _RIDGE
-        factor = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True)
-        return cls(jnp.asarray(factor), jnp.asarray(scale))
+        return cls(jnp.asarray(invert(matrix, _RIDGES)), jnp.asarray(scale))
 
     def diagonal(self, like: Packed) -> Packed:
         """The diagonal of the normal matrix."""
@@ -45,7 +43,7 @@ class Factorised(eqx.Module):
     def solve(self, v: Packed) -> Packed:
         """The approximate inverse times `v`."""
         flat = jnp.concatenate([v[kind].ravel() for kind in v]) / self.scale
-        return _split(jax.scipy.linalg.cho_solve((self.factor, True), flat) / self.scale, v)
+        return _split(self.inverse @ flat / self.scale, v)
 
 
 class Blocks(eqx.Module):
@@ -89,6 +87,21 @@ class Blocks(eqx.Module):
     def solve(self, v: Packed) -> Packed:
         """The inverse of the blocks times `v`."""
         return {kind: jnp.linalg.solve(self.blocks[kind], v[kind][..., None])[..., 0] for kind in v}
+
+
+def invert(matrix: Float[np.ndarray, "p p"], ridges: tuple[float, ...]) -> Float[np.ndarray, "p p"]:
+    """The inverse of a positive matrix of unit diagonal, with the first of the ridges that rounding allows."""
+    potri = scipy.linalg.get_lapack_funcs("potri", (matrix,))
+    for ridge in ridges:
+        try:
+            factor = scipy.linalg.cholesky(matrix + ridge * np.eye(len(matrix), dtype=matrix.dtype), lower=True)
+        except scipy.linalg.LinAlgError:
+            continue
+        lower = np.tril(potri(factor, lower=True, overwrite_c=True)[0])
+        return lower + np.tril(lower, -1).T
+    raise FloatingPointError(
+        f"A normal matrix is not positive to within {ridges[-1]:g} of its diagonal: this is a bug."
+    )
 
 
 def is_affordable(problem: Problem, reach: float) -> bool:

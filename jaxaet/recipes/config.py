@@ -177,7 +177,7 @@ class Reconstruction(Section):
 
     voxel_a: float = Field(default=0.5, ge=0.05, le=10)
     """Voxel size, Å."""
-    iterations: int = Field(default=40, ge=1, le=100_000)
+    iterations: int = Field(default=100, ge=1, le=100_000)
     """Steps of the reconstruction."""
     thickness_a: float | None = Field(default=None, gt=0, le=1e5)
     """Thickness of the volume along the beam, Å; null chooses it from the images."""
@@ -208,8 +208,8 @@ class Refinement(Section):
 
     max_steps: int = Field(default=20, ge=1, le=100_000)
     """Most steps of the solver."""
-    tolerance_pm: float = Field(default=0.05, gt=0, le=100)
-    """Stop when the rms step is below this, pm."""
+    tolerance: float = Field(default=0.03, gt=0, le=10)
+    """Stop when the rms step is below this many standard errors."""
     u2: Literal["shared", "per_species", "per_atom"] = "per_species"
     """Which atoms share one mean-square displacement."""
     max_atoms: int = Field(default=100_000, ge=1)

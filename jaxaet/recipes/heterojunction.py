@@ -48,7 +48,9 @@ def microscope(config: HeterojunctionConfig, tilts: Tilts) -> Microscope:
         options.dose_e_per_a2 / len(tilts.angles),
     )
     detector = AnnularDetector(1e-3 * options.detector_inner_mrad, 1e-3 * options.detector_outer_mrad)
-    return Microscope(beam, detector, tilts, Grid(options.image_pixels, options.pixel_size_a), 1.0, options.background_counts)
+    return Microscope(
+        beam, detector, tilts, Grid(options.image_pixels, options.pixel_size_a), 1.0, options.background_counts
+    )
 
 
 def against_bound(config, folder, images, truth: Atoms, true_microscope: Microscope, rmsd_pm: dict) -> dict:
@@ -60,7 +62,9 @@ def against_bound(config, folder, images, truth: Atoms, true_microscope: Microsc
         true_microscope.beam, AnnularDetector(true_microscope.detector.inner, true_microscope.detector.outer, response),
         true_microscope.tilts, true_microscope.grid, true_microscope.scale, true_microscope.offset,
     ))  # fmt: skip
-    covariance = folder.stage("bound", lambda: {"covariance": error_bars(known, images, Poisson(), config)})["covariance"]
+    covariance = folder.stage("bound", lambda: {"covariance": error_bars(known, images, Poisson(), config)})[
+        "covariance"
+    ]
     variance = np.trace(covariance, axis1=1, axis2=2)
     bound, efficiency = {}, {}
     for label, name in enumerate(truth.species):

@@ -6,7 +6,6 @@ First volume, tracing, rounds of fitting, removing and adding atoms, species, fi
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -46,7 +45,9 @@ def first_atoms(images: Images, microscope: Microscope, config: Config, extent, 
     )  # fmt: skip
     positions, heights = trace(volume, config.tracing.min_distance_a, 0.7 * options.voxel_a, 0.05)
     if len(positions) == 0:
-        raise InputError("No atoms were found in the volume; check the angles, or give a smaller tracing.min_distance_a.")
+        raise InputError(
+            "No atoms were found in the volume; check the angles, or give a smaller tracing.min_distance_a."
+        )
     if len(positions) > config.refinement.max_atoms:
         raise InputError(
             f"{len(positions)} atoms were traced, more than refinement.max_atoms {config.refinement.max_atoms}; "
@@ -89,8 +90,11 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
 
 def fit(model: Model, images: Images, likelihood, config: Config, weights: bool, steps: int, tick: Tick) -> Solution:
     """Refine the free leaves of a model against the images."""
-    problem = Problem(Linear.plan(model.atoms, model.microscope), model, images, free_leaves(config, weights), likelihood)
-    return solve(problem, GaussNewton(max_steps=steps, damping=1e-2 if weights else 1e-4), lambda step, loss: tick(step, loss=loss))
+    problem = Problem(
+        Linear.plan(model.atoms, model.microscope), model, images, free_leaves(config, weights), likelihood
+    )
+    method = GaussNewton(max_steps=steps, tolerance=config.refinement.tolerance, damping=1e-2 if weights else 1e-4)
+    return solve(problem, method, lambda step, loss: tick(step, loss=loss))
 
 
 def repaired(solution: Solution, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
@@ -104,25 +108,33 @@ def repaired(solution: Solution, images: Images, likelihood, config: Config, ext
     information = information / jnp.maximum(1.0, jnp.mean(information * residual.data**2))
     positions, weights = np.asarray(kept.positions), np.asarray(kept.composition[:, 0])
     distance = config.tracing.min_distance_a
-    arms = 0.7 * distance * np.eye(3, dtype=images.data.dtype)
-    scores = np.stack([
-        eqx.filter_jit(elongation)(residual, information, width, microscope.tilts.shifts, kept.positions, jnp.asarray(arm))
-        for arm in arms
-    ])  # fmt: skip
-    axis = scores.argmax(axis=0)
-    split = np.flatnonzero((scores.max(axis=0) > _SPLIT) & (weights > 2 * faintest))
-    pairs = np.concatenate([positions[split] + arms[axis[split]], positions[split] - arms[axis[split]]])
     found, strength = missing_atoms(
         residual, information, width, extent, 0.8 * config.reconstruction.voxel_a, microscope.tilts.shifts,
-        np.concatenate([positions, pairs]), 0.8 * distance,
+        positions, 0.6 * distance,
     )  # fmt: skip
     strength = strength / (counts_per_atom(kept, microscope) * float(images.grid.sampling) ** 2)
-    bright = strength > faintest
-    new = np.concatenate([pairs, found[bright]])
-    new_weights = np.concatenate([np.tile(0.5 * weights[split], 2), 0.7 * strength[bright]])
+    new, new_weights = found[strength > faintest], 0.7 * strength[strength > faintest]
+    split = np.zeros(0, int)
+    if len(new) < 0.08 * len(kept):  # else what looks like two atoms may have a neighbour that is missing
+        new, new_weights, split = split_in_two(residual, information, width, kept, microscope, distance)
     added = Atoms(new, new_weights[:, None], 0.0, kept.species, kept.species_u2)
     rest = kept.select(np.setdiff1d(np.arange(len(kept)), split))
     return Model(rest.join(added), microscope), len(solution.model.atoms) - len(rest), len(added)
+
+
+def split_in_two(residual, information, width, atoms: Atoms, microscope: Microscope, distance: float):
+    """Halves of the atoms that look like two: positions, weights, and which atoms they replace."""
+    arms = 0.7 * distance * np.eye(3)
+    test = eqx.filter_jit(elongation)
+    shifts = microscope.tilts.shifts
+    scores = np.stack([
+        np.asarray(test(residual, information, width, shifts, atoms.positions, jnp.asarray(arm, residual.data.dtype)))
+        for arm in arms
+    ])  # fmt: skip
+    split = np.flatnonzero(scores.max(axis=0) > _SPLIT)
+    arm = arms[scores.argmax(axis=0)[split]]
+    positions, weights = np.asarray(atoms.positions)[split], np.asarray(atoms.composition[:, 0])[split]
+    return np.concatenate([positions + arm, positions - arm]), np.tile(0.5 * weights, 2), split
 
 
 def pruned(model: Model, config: Config, closeness: float) -> tuple[Atoms, float]:
@@ -169,7 +181,9 @@ def classified(model: Model, config: Config) -> Model:
             response[index] = np.median(weights[labels == index]) / expected[index]
     one_hot = np.eye(len(species))[labels]
     whole = Atoms(atoms.positions, one_hot, 0.0, species, jnp.broadcast_to(atoms.species_u2, (len(species),)))
-    return Model(whole, eqx.tree_at(lambda m: m.detector.response, model.microscope, jnp.asarray(response, atoms.u2.dtype)))
+    return Model(
+        whole, eqx.tree_at(lambda m: m.detector.response, model.microscope, jnp.asarray(response, atoms.u2.dtype))
+    )
 
 
 def species_of(config: Config) -> tuple[str, ...]:

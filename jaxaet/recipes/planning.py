@@ -21,7 +21,9 @@ def estimate(
     volume = 8 * 6 * np.prod(voxels) * bytes_each
     normal = parameters**2 * (2 * bytes_each + (16 if config.error_bars else 0))
     stack = 12 * images * shape[0] * shape[1] * bytes_each
-    seconds = config.tracing.rounds * (20 + 2e-4 * atoms * images) + 3e-7 * np.prod(voxels) * config.reconstruction.iterations
+    seconds = (
+        config.tracing.rounds * (20 + 2e-4 * atoms * images) + 3e-7 * np.prod(voxels) * config.reconstruction.iterations
+    )
     return {
         "images": f"{images} × {shape[0]} × {shape[1]}",
         "volume_voxels": " × ".join(str(n) for n in voxels),

@@ -23,7 +23,14 @@ from jaxaet.viz import (
 
 
 def write_results(
-    config: Config, folder: RunFolder, images: Images, model: Model, arrays: dict, metrics: dict, errors: dict, true_angles
+    config: Config,
+    folder: RunFolder,
+    images: Images,
+    model: Model,
+    arrays: dict,
+    metrics: dict,
+    errors: dict,
+    true_angles,
 ) -> None:
     """Write atoms.extxyz, results.h5, the figures and report.html into the folder."""
     atoms, sampling = model.atoms, float(images.grid.sampling)
@@ -60,7 +67,9 @@ def write_results(
     if sigma is not None:
         figures.insert(1, ("Error bars", "Standard deviation of each coordinate.", error_bar_map(positions, sigma)))
     if errors and "cramer_rao_pm" in metrics:
-        figures.insert(1, ("Errors", "Error of each axis against the bound.", error_figure(errors, metrics["cramer_rao_pm"])))
+        figures.insert(
+            1, ("Errors", "Error of each axis against the bound.", error_figure(errors, metrics["cramer_rao_pm"]))
+        )
     listed = []
     for title, caption, figure in figures:
         path = folder.path / "figures" / f"{title.lower().replace(' ', '_')}.png"
@@ -70,5 +79,12 @@ def write_results(
     summary = f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %. {metrics['result']}"
     provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
     write_report(
-        folder.path / "report.html", f"jaxaet: {config.recipe}", summary, metrics, listed, view, dump_config(config), provenance
+        folder.path / "report.html",
+        f"jaxaet: {config.recipe}",
+        summary,
+        metrics,
+        listed,
+        view,
+        dump_config(config),
+        provenance,
     )

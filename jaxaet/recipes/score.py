@@ -28,7 +28,9 @@ def score(model: Model, truth: Atoms, true_angles: np.ndarray | None) -> tuple[d
         of_species = truth.labels == label
         good = matched & of_species
         errors[name] = (aligned[index[good]] - true[good]).astype(float)
-        metrics["rmsd_pm"][name] = 100 * float(np.sqrt(np.mean(np.sum(errors[name] ** 2, axis=1)))) if good.any() else None
+        metrics["rmsd_pm"][name] = (
+            100 * float(np.sqrt(np.mean(np.sum(errors[name] ** 2, axis=1)))) if good.any() else None
+        )
         metrics["atoms_found"][name], metrics["atoms_true"][name] = int(good.sum()), int(of_species.sum())
     every = np.concatenate(list(errors.values()))
     metrics["rmsd_all_pm"] = 100 * float(np.sqrt(np.mean(np.sum(every**2, axis=1)))) if len(every) else None
@@ -58,7 +60,9 @@ def _align(found: np.ndarray, true: np.ndarray):
         turn, move = rigid_alignment(jnp.asarray(found[index[near]]), jnp.asarray(true[near]))
         rotation, shift = np.asarray(turn, float), np.asarray(move, float)
     aligned = found @ rotation.T + shift
-    distance, index = cKDTree(aligned).query(true) if len(found) else (np.full(len(true), np.inf), np.zeros(len(true), int))
+    distance, index = (
+        cKDTree(aligned).query(true) if len(found) else (np.full(len(true), np.inf), np.zeros(len(true), int))
+    )
     return aligned, rotation, distance, index
 
 

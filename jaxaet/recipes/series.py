@@ -77,7 +77,9 @@ def calibrated(images: Images, start: Microscope, config: Config) -> dict:
     backgrounds = np.asarray(start.offset, float)
     peaks = [find_peaks(image, sampling, 0.65 * width, low)[0] for image, low in zip(data, backgrounds, strict=True)]
     if min(len(points) for points in peaks) < 8:
-        raise InputError("An image shows fewer than 8 peaks, too few to find its angle; set calibration.angles to refine.")
+        raise InputError(
+            "An image shows fewer than 8 peaks, too few to find its angle; set calibration.angles to refine."
+        )
     peaks = fit_peaks(data, peaks, sampling, 0.8 * width)
     result = calibrate_angles(match_sheet(peaks), np.asarray(start.tilts.angles, float))
     return {

@@ -5,7 +5,9 @@ from jaxtyping import Float, Int
 from scipy.cluster.vq import kmeans2
 
 
-def classify(weights: Float[np.ndarray, " n"], expected: Float[np.ndarray, " s"], absolute: bool) -> Int[np.ndarray, " n"]:
+def classify(
+    weights: Float[np.ndarray, " n"], expected: Float[np.ndarray, " s"], absolute: bool
+) -> Int[np.ndarray, " n"]:
     """The species of each atom: an index into `expected`, (n,).
 
     `weights`: what each atom scatters. `expected`: what one atom of each species should, in the same unit if

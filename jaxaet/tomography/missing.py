@@ -50,7 +50,6 @@ def missing_atoms(
     return found, at(numerator, found) / np.maximum(at(denominator, found), 1e-30)
 
 
-
 def elongation(
     residual: Images,
     information: Float[Array, "k ny nx"],

@@ -99,10 +99,15 @@ def _padded_shape(shape, sampling: float, width: float, angles: np.ndarray) -> t
     beam = np.abs(np.asarray(rotation_matrix(jnp.asarray(angles)))[..., 2])
     lengths = np.asarray(shape) * sampling
     # Along the beam the kernel has no end, but it leaves the padded volume through its nearest face.
-    ends = np.array([np.max(beam[:, i] / np.maximum(beam, 1e-3).T * lengths[:, None], axis=1, initial=0) for i in range(3)])
+    ends = np.array(
+        [np.max(beam[:, i] / np.maximum(beam, 1e-3).T * lengths[:, None], axis=1, initial=0) for i in range(3)]
+    )
     along = np.min(np.where(np.eye(3, dtype=bool), np.inf, ends), axis=1)
     reach = np.minimum(lengths, along + _REACH * np.sqrt(2) * width / np.maximum(1 - beam.max(axis=0) ** 2, 0.1))
-    return tuple(next_fast_len(int(np.ceil((length + extra) / sampling)), real=True) for length, extra in zip(lengths, reach, strict=True))
+    return tuple(
+        next_fast_len(int(np.ceil((length + extra) / sampling)), real=True)
+        for length, extra in zip(lengths, reach, strict=True)
+    )
 
 
 def _kernel_transfer(angles, width: float, padded: tuple[int, ...], sampling: float, pixel):
