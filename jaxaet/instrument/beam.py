@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 HC = 12398.419843320026  # eV Å, exact in the 2019 SI
 ELECTRON_REST_ENERGY = 510998.95  # eV, CODATA 2018
@@ -20,7 +20,7 @@ class Beam(eqx.Module):
     source_size: Float[Array, ""]
     dose: Float[Array, ""]
 
-    def __init__(self, energy, semi_angle, source_size=0.0, dose=1.0):
+    def __init__(self, energy, semi_angle, source_size: ArrayLike = 0.0, dose: ArrayLike = 1.0):
         self.energy = jnp.asarray(energy, dtype=float)
         self.semi_angle = jnp.asarray(semi_angle, dtype=float)
         self.source_size = jnp.asarray(source_size, dtype=float)

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 
 class AnnularDetector(eqx.Module):
@@ -16,7 +16,7 @@ class AnnularDetector(eqx.Module):
     outer: Float[Array, ""]
     response: Float[Array, "*s"]
 
-    def __init__(self, inner, outer, response=1.0):
+    def __init__(self, inner, outer, response: ArrayLike = 1.0):
         self.inner = jnp.asarray(inner, dtype=float)
         self.outer = jnp.asarray(outer, dtype=float)
         self.response = jnp.asarray(response, dtype=float)

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxaet.core import Grid, InputError
 from jaxaet.instrument.beam import Beam
@@ -25,7 +25,15 @@ class Microscope(eqx.Module):
     scale: Float[Array, " k"]
     offset: Float[Array, " k"]
 
-    def __init__(self, beam: Beam, detector: AnnularDetector, tilts: Tilts, grid: Grid, scale=1.0, offset=0.0):
+    def __init__(
+        self,
+        beam: Beam,
+        detector: AnnularDetector,
+        tilts: Tilts,
+        grid: Grid,
+        scale: ArrayLike = 1.0,
+        offset: ArrayLike = 0.0,
+    ):
         self.beam, self.detector, self.tilts, self.grid = beam, detector, tilts, grid
         images = tilts.angles.shape[:1]
         self.scale = jnp.broadcast_to(jnp.asarray(scale, dtype=float), images)

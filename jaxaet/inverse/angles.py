@@ -2,9 +2,9 @@
 
     E = Σ_jk |P_j r_k + t_j - x_jk|²
 
-over tilt angles, image shifts t and coordinates r. For given angles and shifts the coordinates are a linear least-squares
-problem with a closed form, so only angles and shifts are searched (variable projection, Golub & Pereyra 1973).
-The start needs no angles: an orthographic tilt series has rank three, and the views' rotations follow from the
+over tilt angles, image shifts t and coordinates r. For given angles and shifts the coordinates are a linear
+least-squares problem with a closed form, so only angles and shifts are searched (variable projection,
+Golub & Pereyra 1973). The start needs no angles: an orthographic tilt series has rank three, and the views' rotations follow from the
 orthonormality of their rows (Tomasi & Kanade, Int. J. Comput. Vision 9 (1992) 137).
 
 Gauge. E does not change when the object is turned or moved, nor when it is mirrored in the image plane and all
@@ -91,7 +91,7 @@ def _refine(tracks, seen, start, steps: int = 40):
     return least_squares(
         lambda p: np.asarray(_residuals(p.reshape(shape), tracks, seen), float).ravel(),
         start.ravel(),
-        lambda p: np.asarray(_slopes(p.reshape(shape), tracks, seen), float).reshape(-1, p.size),
+        lambda p: np.asarray(_slopes(p.reshape(shape), tracks, seen), float).reshape(-1, p.size),  # pyright: ignore
         loss="soft_l1",
         f_scale=_ROBUST,
         max_nfev=steps,
@@ -103,9 +103,9 @@ def _refine(tracks, seen, start, steps: int = 40):
 def _agree_on_tilts(tracks, seen, parameters: np.ndarray) -> np.ndarray:
     """Parameters (k, 5) in which the views agree on which atoms of a rippled sheet are up.
 
-    A view of a flat sheet and the view with its tilt reversed are alike, and a fit stays with the one it started from. But
-    what an affine map of the sheet leaves unexplained in a view is its ripple, seen along its tilt; the leading singular
-    vector of all these ripples says which views see them upside down.
+    A view of a flat sheet and the view with its tilt reversed are alike, and a fit stays with the one it started
+    from. But what an affine map of the sheet leaves unexplained in a view is its ripple, seen along its tilt; the
+    leading singular vector of all these ripples says which views see them upside down.
     """
     angles, shifts = parameters[:, :3], parameters[:, 3:]
     positions = np.asarray(_coordinates(angles, shifts, tracks, seen))
@@ -128,6 +128,7 @@ def _factorise(tracks, seen):
     known = np.repeat(seen, 2, axis=0)
     centre = matrix.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     matrix = np.where(known, matrix, centre)
+    u, s, vt = np.linalg.svd(matrix - centre, full_matrices=False)
     for _ in range(60):
         centre = matrix.mean(axis=1, keepdims=True)
         u, s, vt = np.linalg.svd(matrix - centre, full_matrices=False)

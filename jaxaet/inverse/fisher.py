@@ -2,8 +2,8 @@
 
 The Fisher information of the free parameters is their normal matrix Jᵀ W J; the bound is its inverse. Angles, shifts,
 brightness and widths that are free cost information, so they are inverted along. A rigid motion of all atoms
-that free angles and shifts would make up for is no error, so it is held fixed: the bound is that of positions after alignment.
-Source: Kay, Fundamentals of Statistical Signal Processing (1993), chapter 3.
+that free angles and shifts would make up for is no error, so it is held fixed: the bound is that of positions after
+alignment. Source: Kay, Fundamentals of Statistical Signal Processing (1993), chapter 3.
 """
 
 import jax
@@ -22,7 +22,8 @@ _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)  # brightness and response are known on
 def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     """The bound on the covariance of each atom's position at the problem's model, (n, 3, 3) in Å².
 
-    The positions must be the first free leaf. Memory and time grow as the square and the cube of the number of parameters.
+    The positions must be the first free leaf. Memory and time grow as the square and the cube of the number of
+    parameters.
     Raises `InputError` when the positions are not free.
     """
     packed = problem.pack(problem.leaves)

@@ -7,6 +7,7 @@ normal matrix of the start where that is affordable, else blocks (`preconditione
 Optimization (2006), section 10.3 and algorithm 5.3.
 """
 
+from functools import partial
 from typing import cast
 
 import equinox as eqx
@@ -33,7 +34,7 @@ class GaussNewton(eqx.Module):
     cg_tolerance: Float[Array, ""]
     damping: Float[Array, ""]
 
-    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 60, cg_tolerance=0.05, damping=1e-4):
+    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 100, cg_tolerance=0.05, damping=1e-4):
         self.max_steps, self.cg_steps = int(max_steps), int(cg_steps)
         values = (tolerance, cg_tolerance, damping)
         self.tolerance, self.cg_tolerance, self.damping = (jnp.asarray(x, dtype=float) for x in values)
@@ -83,24 +84,26 @@ def _reach(problem: Problem) -> float:
 @eqx.filter_jit
 def _step(method: GaussNewton, problem: Problem, state: NewtonState) -> NewtonState:
     mean, gradient, curvature = _products(problem, state.leaves)
-    diagonal = state.preconditioner.diagonal(problem.pack(state.leaves))
-    downhill = jax.tree.map(jnp.negative, gradient(mean))
+    scale = jax.tree.map(jnp.sqrt, state.preconditioner.diagonal(problem.pack(state.leaves)))
+    over, times = (partial(jax.tree.map, operation) for operation in (jnp.divide, jnp.multiply))
+    downhill = over(jax.tree.map(jnp.negative, gradient(mean)), scale)
+    # In units of each parameter's own precision: else the residual is that of whichever has the smallest unit.
     step, _ = jax.scipy.sparse.linalg.cg(
-        lambda v: jax.tree.map(lambda a, d, b: a + state.damping * d * b, curvature(v), diagonal, v),
+        lambda v: jax.tree.map(lambda a, b: a + state.damping * b, over(curvature(over(v, scale)), scale), v),
         downhill,
         tol=cast(float, method.cg_tolerance),
         maxiter=method.cg_steps,
-        M=state.preconditioner.solve,
+        M=lambda v: times(state.preconditioner.solve(times(v, scale)), scale),
     )
     flat = lambda v: jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(v)])  # noqa: E731
     gain = jnp.vdot(flat(step), flat(downhill))
     noise = jnp.maximum(2 * state.loss / mean.size, jnp.finfo(mean.dtype).tiny)
     remaining = jnp.sqrt(jnp.maximum(gain, 0.0) / (flat(step).size * noise))
-    leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(step))
+    leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(over(step, scale)))
     loss = problem.loss(leaves)
     accepted = loss < state.loss
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)  # noqa: E731
-    damping = jnp.where(accepted, jnp.maximum(0.1 * state.damping, 1e-6), 10 * state.damping)
+    damping = jnp.where(accepted, jnp.maximum(0.1 * state.damping, 1e-6), jnp.maximum(10 * state.damping, 0.1))
     return NewtonState(
         keep(leaves, state.leaves), keep(loss, state.loss), state.preconditioner, damping, remaining, accepted
     )

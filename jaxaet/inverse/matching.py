@@ -6,7 +6,7 @@ all tilts up to `MOST` and then polished on the peaks themselves; ripples shift 
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull, KDTree
 
 from jaxaet.core import InputError
 
@@ -33,8 +33,8 @@ def match_sheet(peaks: list[Float[np.ndarray, "m 2"]]) -> Float[np.ndarray, "k n
                 "set calibration.angles to refine and give angles that are nearer the truth."
             )
         predicted = peaks[reference] @ matrix.T + offset
-        distance, index = cKDTree(points).query(predicted)
-        back = cKDTree(predicted).query(points)[1]
+        distance, index = (np.asarray(x) for x in KDTree(points).query(predicted))
+        back = np.asarray(KDTree(predicted).query(points)[1])
         same = (distance < _RIPPLE) & (back[index] == np.arange(len(predicted)))
         tracks[view, same] = points[index[same]]
     return tracks[:, np.isfinite(tracks[..., 0]).mean(axis=0) >= 0.75]
@@ -42,7 +42,7 @@ def match_sheet(peaks: list[Float[np.ndarray, "m 2"]]) -> Float[np.ndarray, "k n
 
 def _affine(reference, points) -> tuple[np.ndarray, np.ndarray, float]:
     """The affine map from the reference to other peaks, its offset, and the share of peaks it explains."""
-    tree = cKDTree(points)
+    tree = KDTree(points)
     tilts = np.arange(-MOST, MOST + _STEP, _STEP)
     candidates = []
     for theta in tilts[tilts > -_STEP / 2]:
@@ -61,6 +61,7 @@ def _polish(reference, points, tree, matrix) -> tuple[np.ndarray, np.ndarray, fl
     for share in np.repeat([0.3, 0.5, 0.75, 1.0], 4):
         inner = reference[radius <= share * radius.max()]
         distance, index = tree.query(inner @ matrix.T + offset)
+        index = np.asarray(index)
         near = distance < _RIPPLE
         if near.sum() < 12:
             break

@@ -5,6 +5,7 @@ product. The same matrix is the Fisher information (`fisher`) and, factorised, t
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import equinox as eqx
 import jax
@@ -75,9 +76,7 @@ def _shares(problem: Problem, found: list) -> Iterator:
     found = sorted(found, key=lambda window: len(window[2]))
     lengths = [_padded_length(len(atoms)) for _, _, atoms in found]
     edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1), len(found)]
-    batches = [
-        found[a : min(a + BATCH, stop)] for start, stop in zip(edges, edges[1:]) for a in range(start, stop, BATCH)
-    ]
+    batches = [found[a : min(a + BATCH, stop)] for start, stop in pairwise(edges) for a in range(start, stop, BATCH)]
     waiting = []  # one batch is computed while the one before it is added up
     for batch in batches:
         atoms = np.full((BATCH, _padded_length(len(batch[-1][2]))), -1)

@@ -36,7 +36,8 @@ def fit_peaks(
     """Positions (x, y) in Å from a least-squares fit of a round Gaussian on a constant to the pixels around each peak.
 
     `peaks`: for each image (n, 2) starts in Å from the origin. `width`: start of the rms width, Å. The window reaches
-    as far as the width, so that neighbours stay outside; a fit that moves by more than a pixel and a half keeps its start.
+    as far as the width, so that neighbours stay outside; a fit that moves by more than a pixel and a half keeps its
+    start.
     """
     ny, nx = images.shape[1:]
     half = max(2, round(width / sampling))

@@ -16,7 +16,7 @@ Packed = dict[str, Array]
 AFFORDABLE = 3e12  # floating-point operations of a normal matrix that a fit may spend
 LARGEST = 14_000  # parameters whose dense matrix is factorised
 _FLOOR = 0.02  # smallest eigenvalue of a block, relative to its largest, after scaling to unit diagonal
-_RIDGES = (1e-4, 1e-3, 1e-2)  # added to the scaled normal matrix, which is singular along gauge freedoms
+_RIDGES = (0.03, 0.1)  # added to the scaled normal matrix: the gauge freedoms turn as the model moves
 
 
 class Inverse(eqx.Module):
@@ -91,7 +91,7 @@ class Blocks(eqx.Module):
 
 def invert(matrix: Float[np.ndarray, "p p"], ridges: tuple[float, ...]) -> Float[np.ndarray, "p p"]:
     """The inverse of a positive matrix of unit diagonal, with the first of the ridges that rounding allows."""
-    potri = scipy.linalg.get_lapack_funcs("potri", (matrix,))
+    potri = getattr(scipy.linalg.lapack, "dpotri" if matrix.dtype == np.float64 else "spotri")
     for ridge in ridges:
         try:
             factor = scipy.linalg.cholesky(matrix + ridge * np.eye(len(matrix), dtype=matrix.dtype), lower=True)

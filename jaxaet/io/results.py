@@ -7,7 +7,7 @@ import numpy as np
 
 
 def save_arrays(path: str | os.PathLike, arrays: dict[str, tuple[Any, str, str]], attributes: dict[str, Any]) -> None:
-    """Writes an HDF5 file of named arrays, each given as (values, unit, axes), and of attributes with units in their names."""
+    """Writes an HDF5 file of named arrays, each (values, unit, axes), and of attributes with units in their names."""
     import h5py
 
     with h5py.File(path, "w") as file:

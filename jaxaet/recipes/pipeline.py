@@ -68,9 +68,9 @@ def brightened(atoms: Atoms, images: Images, microscope: Microscope) -> Atoms:
 def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
     """Which leaves move.
 
-    Always positions, background and, unless fixed, angles and shifts. While atoms are of one kind (`weights`) each one's
-    weight; then the brightness of each image and the response to each species. The width of an atom too, but not from the
-    weights of a calibrated instrument: there too wide an atom is two atoms.
+    Always positions, background and, unless fixed, angles and shifts. While atoms are of one kind (`weights`) each
+    one's weight; then the brightness of each image and the response to each species. The width of an atom too, but
+    not beside the weights of a calibrated instrument: there too wide an atom is two atoms.
     """
     known = weights and is_absolute(config)
 
@@ -98,7 +98,7 @@ def fit(model: Model, images: Images, likelihood, config: Config, weights: bool,
 
 
 def repaired(solution: Solution, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
-    """The model without atoms that are too faint or coincide, with those its residual asks for: (model, removed, added)."""
+    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added)."""
     microscope = solution.model.microscope
     kept, faintest = pruned(solution.model, config, 0.5)
     width = atom_width(kept, microscope)
@@ -106,7 +106,7 @@ def repaired(solution: Solution, images: Images, likelihood, config: Config, ext
     residual = Images(images.data - mean, microscope.tilts.angles, images.grid)
     information = likelihood.information(mean)
     information = information / jnp.maximum(1.0, jnp.mean(information * residual.data**2))
-    positions, weights = np.asarray(kept.positions), np.asarray(kept.composition[:, 0])
+    positions = np.asarray(kept.positions)
     distance = config.tracing.min_distance_a
     found, strength = missing_atoms(
         residual, information, width, extent, 0.8 * config.reconstruction.voxel_a, microscope.tilts.shifts,
@@ -138,7 +138,7 @@ def split_in_two(residual, information, width, atoms: Atoms, microscope: Microsc
 
 
 def pruned(model: Model, config: Config, closeness: float) -> tuple[Atoms, float]:
-    """The atoms that are bright enough and at least `closeness` of the minimum distance apart, and what is bright enough."""
+    """The atoms bright enough and `closeness` of the minimum distance apart, and what is bright enough."""
     weights = np.asarray(model.atoms.composition[:, 0])
     faintest = config.tracing.min_weight * faintest_weight(weights, config, model.microscope)
     order = np.argsort(-weights)
@@ -202,4 +202,4 @@ def likelihood_of(images: Images, choice: str) -> Gaussian | Poisson:
     counts = bool(np.all(data >= 0) and np.all(data == np.rint(data)))
     if choice == "poisson" or (choice == "auto" and counts):
         return Poisson()
-    return Gaussian(0.1 * np.std(data))
+    return Gaussian(0.1 * float(np.std(data)))

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxaet.core import euler_angles, rigid_alignment, rotation_matrix
 from jaxaet.inverse import Model
@@ -23,7 +23,8 @@ def score(model: Model, truth: Atoms, true_angles: np.ndarray | None) -> tuple[d
     mirrored = bool((trials[1][2] < _MATCH).sum() > (trials[0][2] < _MATCH).sum())
     aligned, rotation, distance, index = trials[mirrored]
     matched = (distance < _MATCH) & _first(index, distance)
-    errors, metrics = {}, {"rmsd_pm": {}, "atoms_found": {}, "atoms_true": {}}
+    errors: dict[str, np.ndarray] = {}
+    metrics: dict = {"rmsd_pm": {}, "atoms_found": {}, "atoms_true": {}}
     for label, name in enumerate(truth.species):
         of_species = truth.labels == label
         good = matched & of_species
@@ -48,21 +49,19 @@ def score(model: Model, truth: Atoms, true_angles: np.ndarray | None) -> tuple[d
 
 
 def _align(found: np.ndarray, true: np.ndarray):
-    """Nearest atoms and the rigid motion that suits them, in turn: (aligned, rotation, distance, index) for each true atom."""
+    """Nearest atoms and the rigid motion that suits them, in turn: (aligned, rotation, distance, index)."""
     rotation, shift = np.eye(3), true.mean(axis=0) - found.mean(axis=0)
     if len(found) == 0:
         return found, rotation, np.full(len(true), np.inf), np.zeros(len(true), int)
     for reach in (3.0, 2.0, 2.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, _MATCH, _MATCH, _MATCH):
-        distance, index = cKDTree(found @ rotation.T + shift).query(true)
+        distance, index = (np.asarray(x) for x in KDTree(found @ rotation.T + shift).query(true))
         near = distance < reach
         if near.sum() < 4:
             break
         turn, move = rigid_alignment(jnp.asarray(found[index[near]]), jnp.asarray(true[near]))
         rotation, shift = np.asarray(turn, float), np.asarray(move, float)
     aligned = found @ rotation.T + shift
-    distance, index = (
-        cKDTree(aligned).query(true) if len(found) else (np.full(len(true), np.inf), np.zeros(len(true), int))
-    )
+    distance, index = (np.asarray(x) for x in KDTree(aligned).query(true))
     return aligned, rotation, distance, index
 
 

@@ -31,8 +31,8 @@ def solve_series(
 ) -> tuple[Model, dict]:
     """The refined model, and arrays for the report: nominal and start angles, losses, model images, sigma, volume.
 
-    `start`: the microscope as far as it is known; its angles are the nominal ones. Every stage is kept in `folder`, so a
-    run that was killed goes on after the last one that ended.
+    `start`: the microscope as far as it is known; its angles are the nominal ones. Every stage is kept in `folder`,
+    so a run that was killed goes on after the last one that ended.
     """
     extent = default_extent(images, config)
     microscope = start
@@ -83,7 +83,8 @@ def calibrated(images: Images, start: Microscope, config: Config) -> dict:
     peaks = fit_peaks(data, peaks, sampling, 0.8 * width)
     result = calibrate_angles(match_sheet(peaks), np.asarray(start.tilts.angles, float))
     return {
-        "angles": result.angles, "shifts": result.shifts, "heights": result.positions[:, 2], "residual_a": result.residual
+        "angles": result.angles, "shifts": result.shifts, "heights": result.positions[:, 2],
+        "residual_a": result.residual,
     }  # fmt: skip
 
 

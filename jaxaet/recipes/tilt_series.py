@@ -42,7 +42,7 @@ def load(config: TiltSeriesConfig) -> TiltSeries:
     series = load_tilt_series(config.data.path, config.data.pixel_size_a, angles)
     if len(series.images.data) < 3:
         raise InputError(
-            f"{config.data.path} holds {len(series.images.data)} images; at least 3 tilts are needed for 3D, so add more."
+            f"{config.data.path} holds {len(series.images.data)} images; 3D needs at least 3 tilts, so add more."
         )
     return series
 

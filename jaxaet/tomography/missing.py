@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxaet.core import Images, Volume, rotation_matrix
 from jaxaet.tomography.reconstruct import back_project
@@ -41,7 +41,7 @@ def missing_atoms(
     found, heights = trace(volume, min_distance, 0.5 * sampling, threshold=0.0)
     found = found[heights > significance]
     if len(positions) and len(found):
-        found = found[cKDTree(positions).query(found)[0] > min_distance]
+        found = found[KDTree(positions).query(found)[0] > min_distance]
 
     def at(values, points):
         index = np.clip(np.rint((points - np.asarray(volume.origin)) / sampling).astype(int), 0, np.array(shape) - 1)

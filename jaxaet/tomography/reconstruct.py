@@ -9,9 +9,10 @@ K(d) = Σ_k exp(-|P_k d|²/4w²) / 4 pi w², a convolution on the padded grid. E
 
     V ← V · c / (K * V)
 
-keeps V positive and lowers the misfit; it is accelerated by extrapolation. Because the blur belongs to the model, the volume is sharper than the images.
-Source: Daube-Witherspoon & Muehllehner, IEEE Trans. Med. Imaging 5 (1986) 61 (the iteration); Biggs & Andrews,
-Appl. Opt. 36 (1997) 1766 (its acceleration); the Gaussian kernel is the closed form of back-projecting a projection.
+keeps V positive and lowers the misfit; it is accelerated by extrapolation. Because the blur belongs to the model, the
+volume is sharper than the images. Source: Daube-Witherspoon & Muehllehner, IEEE Trans. Med. Imaging
+5 (1986) 61 (the iteration); Biggs & Andrews, Appl. Opt. 36 (1997) 1766 (its acceleration); the Gaussian kernel is the
+closed form of back-projecting a projection.
 """
 
 from collections.abc import Callable
@@ -64,7 +65,7 @@ def reconstruct(
 
 
 def back_project(
-    images: Images, width: float, shape: tuple[int, int, int], sampling: float, shifts: Float[Array, "k 2"]
+    images: Images, width: float, shape: tuple[int, ...], sampling: float, shifts: Float[Array, "k 2"]
 ) -> Float[Array, "nx ny nz"]:
     """The sum over images of the blurred image at the projection of each voxel, (nx, ny, nz)."""
     axes = [(jnp.arange(n) - n / 2) * sampling for n in shape]
@@ -105,7 +106,7 @@ def _padded_shape(shape, sampling: float, width: float, angles: np.ndarray) -> t
     along = np.min(np.where(np.eye(3, dtype=bool), np.inf, ends), axis=1)
     reach = np.minimum(lengths, along + _REACH * np.sqrt(2) * width / np.maximum(1 - beam.max(axis=0) ** 2, 0.1))
     return tuple(
-        next_fast_len(int(np.ceil((length + extra) / sampling)), real=True)
+        int(next_fast_len(int(np.ceil((length + extra) / sampling)), real=True) or 0)
         for length, extra in zip(lengths, reach, strict=True)
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter, maximum_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxaet.core import Volume
 
@@ -13,8 +13,8 @@ def trace(
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
     """Positions in Å and heights of the atoms in a volume, brightest first.
 
-    `min_distance`: two atoms are never closer, Å: the brighter one stays. `smoothing`: rms width in Å of the Gaussian that
-    gathers the voxels of one atom. `threshold`: the faintest peak kept, relative to the 99th percentile of peaks.
+    `min_distance`: two atoms are never closer, Å: the brighter one stays. `smoothing`: rms width in Å of the Gaussian
+    that gathers the voxels of one atom. `threshold`: the faintest peak kept, relative to the 99th percentile of peaks.
     The position is the maximum of the parabola through the three voxels along each axis.
     """
     sampling = float(volume.sampling)
@@ -34,7 +34,7 @@ def trace(
 def keep_apart(positions: Float[np.ndarray, "n 3"], min_distance: float) -> np.ndarray:
     """Indices of the points that stay when each, in the order given, removes later ones closer than `min_distance`."""
     removed = np.zeros(len(positions), bool)
-    neighbours = cKDTree(positions).query_ball_point(positions, min_distance)
+    neighbours = KDTree(positions).query_ball_point(positions, min_distance)
     for index, near in enumerate(neighbours):
         if not removed[index]:
             later = np.asarray(near)
