@@ -4,8 +4,8 @@
 
 over tilt angles, image shifts t and coordinates r. For given angles and shifts the coordinates are a linear
 least-squares problem with a closed form, so only angles and shifts are searched (variable projection,
-Golub & Pereyra 1973). The start needs no angles: an orthographic tilt series has rank three, and the views' rotations follow from the
-orthonormality of their rows (Tomasi & Kanade, Int. J. Comput. Vision 9 (1992) 137).
+Golub & Pereyra 1973). The start needs no angles: an orthographic tilt series has rank three, and the views'
+rotations follow from the orthonormality of their rows (Tomasi & Kanade, Int. J. Comput. Vision 9 (1992) 137).
 
 Gauge. E does not change when the object is turned or moved, nor when it is mirrored in the image plane and all
 tilts reversed. Here the centroid of the tracked atoms is the origin, their best plane is z = 0, the first view

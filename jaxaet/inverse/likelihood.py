@@ -32,8 +32,8 @@ class Gaussian(eqx.Module):
 class Poisson(eqx.Module):
     """Electron counting.
 
-    `floor`: the smallest mean taken seriously, counts; below it the logarithm is continued by a parabola, so that
-    a trial step with a negative mean has a finite loss and a gradient that leads back. Negative data (background
+    `floor`: the smallest mean taken seriously, counts. Below it the noise is Gaussian with this variance, so that a
+    trial step to a negative mean has a finite loss and one step of Gauss-Newton leads back. Negative data (background
     was subtracted) keep the gradient 1 - data / mean, which is zero on average at the true mean.
     """
 
@@ -45,9 +45,8 @@ class Poisson(eqx.Module):
     def loss(self, mean: Float[Array, "*p"], data: Float[Array, "*p"]) -> Float[Array, "*p"]:
         """Half the Poisson deviance: mean - data + data log(data / mean), for each pixel."""
         safe = jnp.maximum(mean, self.floor)
-        below = (mean - safe) / self.floor
-        logarithm = jnp.log(safe / jnp.where(data > 0, data, 1.0)) + below
-        return mean - data - data * logarithm + 0.5 * (1 + jnp.maximum(data, 0.0)) * below**2
+        deviance = safe - data - data * jnp.log(safe / jnp.where(data > 0, data, 1.0))
+        return deviance + 0.5 * ((mean - data) ** 2 - (safe - data) ** 2) / self.floor
 
     def information(self, mean: Float[Array, "*p"]) -> Float[Array, "*p"]:
         """1 / mean for each pixel."""

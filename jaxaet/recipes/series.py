@@ -45,18 +45,7 @@ def solve_series(
 
     with folder.progress(config.reconstruction.iterations, "first volume") as tick:
         first = folder.stage("volume", lambda: first_stage(images, microscope, config, extent, tick))
-    model = to_model(first, microscope)
-    losses = []
-    for number in range(1, config.tracing.rounds + 1):
-        with folder.progress(_ROUND_STEPS, f"round {number}") as tick:
-            data = folder.stage(
-                f"round_{number}",
-                lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, tick),
-            )
-        losses += list(np.atleast_1d(data["losses"]))
-        model = to_model(data, microscope)
-        if not data["changed"]:
-            break
+    model, losses = repaired_rounds(config, folder, images, likelihood, to_model(first, microscope), extent)
     with folder.progress(config.refinement.max_steps, "refinement") as tick:
         data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, tick))
     losses += list(np.atleast_1d(data["losses"]))
@@ -67,6 +56,27 @@ def solve_series(
         bars = folder.stage("error_bars", lambda: {"covariance": error_bars(model, images, likelihood, config)})
         arrays["covariance"] = bars["covariance"]
     return model, arrays
+
+
+def repaired_rounds(config, folder, images, likelihood, model: Model, extent) -> tuple[Model, list[float]]:
+    """The best fit of positions and weights over rounds of repair, and all losses; a useless round is the last."""
+    best, lowest, losses = model, np.inf, []
+    for number in range(1, config.tracing.rounds + 1):
+        with folder.progress(_ROUND_STEPS, f"round {number}") as tick:
+            data = folder.stage(
+                f"round_{number}",
+                lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, tick),
+            )
+        losses += list(np.atleast_1d(data["losses"]))
+        if losses[-1] >= lowest:
+            break
+        best, lowest = to_model(data, model.microscope), losses[-1]
+        if not data["changed"]:
+            break
+        model = to_model(
+            {**data, **{name[5:]: data[name] for name in data if name.startswith("next_")}}, model.microscope
+        )
+    return best, losses
 
 
 def calibrated(images: Images, start: Microscope, config: Config) -> dict:
@@ -95,10 +105,14 @@ def first_stage(images, microscope, config, extent, tick) -> dict:
 
 
 def round_stage(model, images, likelihood, config, extent, tick) -> dict:
-    """One round: fit positions and weights, drop what is too faint, add what is missing."""
+    """One round: fit positions and weights, and say what the next round should start from."""
     solution = pipeline.fit(model, images, likelihood, config, True, _ROUND_STEPS, tick)
     repaired, removed, added = pipeline.repaired(solution, images, likelihood, config, extent)
-    return {**to_arrays(repaired), "losses": solution.losses, "changed": removed + added > 0}
+    following = {f"next_{name}": value for name, value in to_arrays(repaired).items()}
+    return {
+        **to_arrays(solution.model), **following, "losses": solution.losses, "removed": removed, "added": added,
+        "changed": removed + added > 0,
+    }  # fmt: skip
 
 
 def final_stage(model, images, likelihood, config, tick) -> dict:

@@ -37,12 +37,12 @@ def test_the_windows_add_up_to_the_whole(names):
     matrix = normal_matrix(chosen, 2 * REACH)
     packed = chosen.pack(chosen.leaves)
     rng = np.random.default_rng(0)
-    unit = {kind: np.sqrt(rng.uniform(size=value.shape)) for kind, value in packed.items()}
     scale = 1 / np.sqrt(np.diagonal(matrix))
     for _ in range(3):
         v = rng.normal(size=scale.size) * scale
         edges = np.cumsum([value.size for value in packed.values()])[:-1]
-        tangent = {k: jnp.asarray(p.reshape(unit[k].shape)) for k, p in zip(packed, np.split(v, edges), strict=True)}
+        parts = zip(packed.items(), np.split(v, edges), strict=True)
+        tangent = {kind: jnp.asarray(part.reshape(value.shape)) for (kind, value), part in parts}
         expected = flat(curvature(chosen, tangent)) * scale
         np.testing.assert_allclose((matrix @ v) * scale, expected, atol=1e-6 * np.abs(expected).max())
 

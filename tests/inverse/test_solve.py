@@ -11,12 +11,13 @@ import pytest
 from inverse_cases import CHOICES, images, problem, truth
 
 from jaxaet.core import InputError, project, rigid_alignment
-from jaxaet.forward import count
-from jaxaet.inverse import FirstOrder, GaussNewton, preconditioner, solve
+from jaxaet.forward import Linear, count
+from jaxaet.inverse import FirstOrder, GaussNewton, Poisson, Problem, preconditioner, solve
+from jaxaet.inverse.normal import normal_matrix
+from jaxaet.specimen import Atoms
 
 COMBINATIONS = [
     ("positions",),
-    ("composition", "offset"),
     ("u2", "positions"),
     ("angles", "shifts", "scale", "species_u2"),
     ("positions", "angles", "shifts", "scale", "offset", "species_u2"),
@@ -66,6 +67,18 @@ def test_first_order_methods_go_the_same_way(optimiser):
     assert error(solution.model) < 0.5 * error(fit.model)
 
 
+def test_occupancies_are_found():
+    """With one species `composition` is how much of an atom there is; some of the starting means are negative."""
+    model = eqx.tree_at(lambda m: m.atoms, truth(), Atoms(truth().atoms.positions, np.ones((30, 1)), 0.02, ("Mo",)))
+    partly = np.random.default_rng(0).uniform(0.0, 1.0, (30, 1))
+    there = eqx.tree_at(lambda m: m.atoms.composition, model, jnp.asarray(partly))
+    data = eqx.filter_jit(Linear())(there.atoms, there.microscope)
+    start = eqx.tree_at(lambda m: m.atoms.composition, model, jnp.where(partly > 0.5, partly, -0.5))
+    fit = Problem(Linear(), start, data, lambda m: m.atoms.composition, Poisson())
+    assert fit.mean(fit.leaves).min() < 0
+    np.testing.assert_allclose(solve(fit).model.atoms.composition, partly, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def noisy():
     data = count(images(), jax.random.key(0))
@@ -81,10 +94,10 @@ def test_a_noisy_fit_converges_to_the_noise(noisy):
     assert 2 * solution.losses[-1] == pytest.approx(pixels - 90, abs=6 * np.sqrt(2 * pixels))
     assert steps == [(i + 1, float(loss)) for i, loss in enumerate(solution.losses)]
     again = dataclasses.replace(noisy, model=solution.model)
-    slope = jax.grad(again.loss)(again.leaves)[0]
-    step = solve(again, GaussNewton(max_steps=1)).model.atoms.positions - solution.model.atoms.positions
-    assert float(jnp.abs(step).max()) < 1e-3
-    assert float(jnp.abs(slope).max()) < 1e-2 * float(jnp.abs(jax.grad(noisy.loss)(noisy.leaves)[0]).max())
+    further = solve(again, GaussNewton(tolerance=1e-6)).model.atoms.positions - solution.model.atoms.positions
+    normal = normal_matrix(again, 20.0)
+    standard_errors = np.sqrt(np.diagonal(np.linalg.inv(normal))).reshape(-1, 3)
+    assert np.sqrt(np.mean((further / standard_errors) ** 2)) < 0.02
 
 
 def test_a_fit_cut_short_says_so(noisy):
@@ -93,7 +106,7 @@ def test_a_fit_cut_short_says_so(noisy):
 
 
 def test_a_fit_at_the_rounding_of_its_loss_says_so():
-    solution = solve(problem(("positions",), disturbed=False), GaussNewton(max_steps=15))
+    solution = solve(problem(("positions",)), GaussNewton(max_steps=40))
     assert solution.result.endswith("no shorter step lowers the loss at this precision.")
     assert error(solution.model) < 1e-6
 

@@ -1,0 +1,77 @@
+"""The Cramér-Rao bound against a closed form and against an ensemble of fits."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxaet.core import Grid, InputError
+from jaxaet.forward import Linear, count
+from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.inverse import Gaussian, Model, Poisson, Problem, fisher, solve
+from jaxaet.specimen import Atoms
+
+DETECTOR = AnnularDetector(0.05, 0.21)
+
+
+def positions_only(model):
+    return (model.atoms.positions,)
+
+
+def scene(positions, angles, dose=3e4):
+    microscope = Microscope(
+        Beam(6e4, 0.038, 0.5, dose), DETECTOR, Tilts(np.deg2rad(angles)), Grid((40, 40), 0.32), 1.0, 2.0
+    )
+    atoms = Atoms.from_symbols(positions, ["Mo"] * len(positions), 0.005)
+    return Model(atoms, microscope)
+
+
+def test_a_far_away_axis_adds_as_the_number_of_images():
+    once = scene([[0.3, -0.2, 0.1]], [[0, 0, 0], [0, 60, 0], [0, -60, 0]])
+    twice = scene([[0.3, -0.2, 0.1]], [[0, 0, 0], [0, 60, 0], [0, -60, 0]] * 2)
+    bounds = []
+    for model in (once, twice):
+        data = Linear()(model.atoms, model.microscope)
+        bounds.append(fisher(Problem(Linear(), model, data, positions_only, Poisson()))[0])
+    np.testing.assert_allclose(bounds[0], 2 * bounds[1], rtol=1e-5)
+
+
+def test_gaussian_noise_gives_the_bound_of_the_jacobian():
+    model = scene([[0.3, -0.2, 0.1]], [[0, 0, 0], [0, 60, 0], [0, -60, 0]])
+    data = Linear()(model.atoms, model.microscope)
+    problem = Problem(Linear(), model, data, positions_only, Gaussian(3.0))
+    jacobian = np.asarray(jax.jacfwd(lambda p: problem.mean((p,)))(model.atoms.positions)).reshape(-1, 3)
+    np.testing.assert_allclose(fisher(problem)[0], 9 * np.linalg.inv(jacobian.T @ jacobian), rtol=2e-3, atol=1e-12)
+
+
+def test_error_bars_are_calibrated():
+    positions = np.array([[0, 0, 0], [2.5, 0.4, 0.3], [-2.2, 1.1, -0.6], [0.4, -2.6, 0.8]])
+    model = scene(positions, [[0, tilt, 0] for tilt in (-60, -30, 0, 30, 60)])
+    mean = Linear()(model.atoms, model.microscope)
+    sigma = np.sqrt(np.diagonal(fisher(Problem(Linear(), model, mean, positions_only, Poisson())), axis1=1, axis2=2))
+    scores = []
+    for seed in range(24):
+        problem = Problem(Linear(), model, count(mean, jax.random.key(seed)), positions_only, Poisson())
+        scores.append((np.asarray(solve(problem).model.atoms.positions) - positions) / sigma)
+    assert 0.8 < np.sqrt(np.mean(np.square(scores))) < 1.2
+
+
+def test_free_angles_cost_information_but_rigid_motions_do_not_count():
+    positions = np.random.default_rng(0).uniform(-4, 4, (12, 3))
+    model = scene(positions, [[0, tilt, 0] for tilt in (-60, -30, 0, 30, 60)])
+    data = Linear()(model.atoms, model.microscope)
+    free = lambda m: (m.atoms.positions, m.microscope.tilts.angles, m.microscope.tilts.shifts)  # noqa: E731
+    known = fisher(Problem(Linear(), model, data, positions_only, Poisson()))
+    unknown = fisher(Problem(Linear(), model, data, free, Poisson()))
+    ratio = np.trace(unknown.sum(axis=0)) / np.trace(known.sum(axis=0))
+    assert 0.6 < ratio < 2.0
+    assert np.all(np.linalg.eigvalsh(unknown) > 0)
+
+
+def test_positions_must_be_free():
+    model = scene([[0.0, 0, 0]], [[0, 0, 0], [0, 30, 0], [0, 60, 0]])
+    data = Linear()(model.atoms, model.microscope)
+    dim = eqx.tree_at(lambda m: m.atoms.u2, model, jnp.asarray([0.01]))
+    with pytest.raises(InputError, match="list it first"):
+        fisher(Problem(Linear(), dim, data, lambda m: (m.atoms.u2,), Poisson()))
