@@ -7,6 +7,8 @@ from pathlib import Path
 
 def prepare(precision: str) -> None:
     """Choose the precision, "float32" or "float64", and keep compiled programs for the next run."""
+    # XLA reports each program it reads from the cache as an error, which it is not.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
