@@ -34,7 +34,7 @@ class GaussNewton(eqx.Module):
     cg_tolerance: Float[Array, ""]
     damping: Float[Array, ""]
 
-    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 100, cg_tolerance=0.05, damping=1e-4):
+    def __init__(self, max_steps: int = 20, tolerance=0.01, cg_steps: int = 60, cg_tolerance=0.05, damping=1e-4):
         self.max_steps, self.cg_steps = int(max_steps), int(cg_steps)
         values = (tolerance, cg_tolerance, damping)
         self.tolerance, self.cg_tolerance, self.damping = (jnp.asarray(x, dtype=float) for x in values)

@@ -16,7 +16,7 @@ Packed = dict[str, Array]
 AFFORDABLE = 3e12  # floating-point operations of a normal matrix that a fit may spend
 LARGEST = 14_000  # parameters whose dense matrix is factorised
 _FLOOR = 0.02  # smallest eigenvalue of a block, relative to its largest, after scaling to unit diagonal
-_RIDGES = (0.03, 0.1)  # added to the scaled normal matrix: the gauge freedoms turn as the model moves
+_RIDGES = (0.01, 0.1)  # added to the scaled normal matrix: the gauge freedoms turn as the model moves
 
 
 class Inverse(eqx.Module):

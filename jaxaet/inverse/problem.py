@@ -68,7 +68,8 @@ class Problem(eqx.Module):
         rows: dict[str, list[Array]] = {}
         for leaf, kind in zip(jax.tree.leaves(leaves), self._kinds(), strict=True):
             rows.setdefault(kind, []).append(jnp.reshape(leaf, (1 if kind == "global" else leaf.shape[0], -1)))
-        return {kind: jnp.concatenate(columns, axis=1) for kind, columns in rows.items()}
+        # Sorted, because JAX sorts the keys of every dictionary that it rebuilds.
+        return {kind: jnp.concatenate(columns, axis=1) for kind, columns in sorted(rows.items())}
 
     def unpack(self, packed: dict[str, Float[Array, "rows p"]]) -> PyTree:
         """The inverse of `pack`."""
