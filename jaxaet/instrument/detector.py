@@ -16,7 +16,7 @@ class AnnularDetector(eqx.Module):
     outer: Float[Array, ""]
     response: Float[Array, "*s"]
 
-    def __init__(self, inner, outer, response: ArrayLike = 1.0):
+    def __init__(self, inner, outer, response: ArrayLike | list[float] = 1.0):
         self.inner = jnp.asarray(inner, dtype=float)
         self.outer = jnp.asarray(outer, dtype=float)
         self.response = jnp.asarray(response, dtype=float)

@@ -31,8 +31,8 @@ class Microscope(eqx.Module):
         detector: AnnularDetector,
         tilts: Tilts,
         grid: Grid,
-        scale: ArrayLike = 1.0,
-        offset: ArrayLike = 0.0,
+        scale: ArrayLike | list[float] = 1.0,
+        offset: ArrayLike | list[float] = 0.0,
     ):
         self.beam, self.detector, self.tilts, self.grid = beam, detector, tilts, grid
         images = tilts.angles.shape[:1]

@@ -12,7 +12,8 @@ tilts reversed. Here the centroid of the tracked atoms is the origin, their best
 has phi = 0, and of the two hands the one nearer to the nominal angles is taken: images alone cannot tell them apart.
 """
 
-import equinox as eqx
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +26,7 @@ _SEARCHED = 150  # atoms with which the signs of the tilts are found
 _ROBUST = 0.15  # Å, residuals beyond this count linearly: peaks that overlap are off by as much
 
 
-class Calibration(eqx.Module):
+class Calibration(NamedTuple):
     """What `calibrate_angles` found.
 
     `angles`: (k, 3) rad. `shifts`: (k, 2) Å. `positions`: (n, 3) Å. `residual`: rms distance of a measured

@@ -45,7 +45,7 @@ def normal_matrix(problem: Problem, reach: float) -> Float[np.ndarray, "p p"]:
 
 
 def windows(problem: Problem, reach: float) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """For each view and each window that atoms touch: (view, corner (row, column), atom indices)."""
+    """For each view and each window: (view, corner (row, column), indices of the atoms that touch it)."""
     grid, tilts = problem.model.microscope.grid, problem.model.microscope.tilts
     points = grid.pixels(project(problem.model.atoms.positions, tilts.angles) + tilts.shifts[:, None])
     found = []
@@ -54,8 +54,7 @@ def windows(problem: Problem, reach: float) -> list[tuple[int, np.ndarray, np.nd
             near = np.flatnonzero((row > top - reach) & (row < top + WINDOW - 1 + reach))
             for left in range(0, grid.shape[1], WINDOW):
                 inside = (column[near] > left - reach) & (column[near] < left + WINDOW - 1 + reach)
-                if inside.any():
-                    found.append((view, np.array([top, left]), near[inside]))
+                found.append((view, np.array([top, left]), near[inside]))
     return found
 
 
@@ -73,6 +72,8 @@ def _padded_length(count: int) -> int:
 def _shares(problem: Problem, found: list) -> Iterator:
     """Each window with its share of the matrix: global parameters, its image's, its atoms', then rows of zeros."""
     moments = _moments(problem)
+    if not moments.offsets.any():  # else dark pixels tell something as well
+        found = [window for window in found if len(window[2])]
     found = sorted(found, key=lambda window: len(window[2]))
     lengths = [_padded_length(len(atoms)) for _, _, atoms in found]
     edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1), len(found)]

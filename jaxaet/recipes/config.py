@@ -206,7 +206,7 @@ class TracingSheet(Tracing):
 class Refinement(Section):
     """From first atoms to final coordinates."""
 
-    max_steps: int = Field(default=20, ge=1, le=100_000)
+    max_steps: int = Field(default=10, ge=1, le=100_000)
     """Most steps of the solver."""
     tolerance: float = Field(default=0.03, gt=0, le=10)
     """Stop when the rms step is below this many standard errors."""

@@ -18,7 +18,7 @@ def metals():
 
 
 def angle_error(found, true):
-    """Root-mean-square angle in degrees between found and true orientations, after one common rotation, of either hand."""
+    """Root-mean-square angle in degrees between orientations, after one common rotation, of either hand."""
     errors = []
     for hand in (1, -1):
         found_matrix = np.asarray(rotation_matrix(jnp.asarray(found * np.array([1, hand, hand]))))

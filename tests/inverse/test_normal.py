@@ -1,5 +1,7 @@
 """The normal matrix from windows is the one of the whole problem."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,14 +9,16 @@ import numpy as np
 import pytest
 from inverse_cases import problem, truth
 
+from jaxaet.core import Grid
 from jaxaet.forward import Linear
 from jaxaet.inverse.normal import normal_matrix
 
-REACH = float(eqx.filter_jit(Linear().reach)(truth().atoms, truth().microscope))
+# Windows leave out what an atom adds beyond its reach; twice the reach leaves out nothing to speak of.
+REACH = 2 * float(eqx.filter_jit(Linear().reach)(truth().atoms, truth().microscope))
 CHOSEN = [
     ("positions",),
     ("composition", "positions", "u2"),
-    ("scale", "species_u2", "positions", "angles", "shifts", "offset", "source_size"),
+    ("scale", "species_u2", "positions", "angles", "shifts", "offset"),
 ]
 
 
@@ -32,9 +36,8 @@ def curvature(problem, packed):
 
 @pytest.mark.parametrize("names", CHOSEN)
 def test_the_windows_add_up_to_the_whole(names):
-    """Windows leave out what an atom adds beyond its reach; twice the reach leaves out nothing to speak of."""
     chosen = problem(names)
-    matrix = normal_matrix(chosen, 2 * REACH)
+    matrix = normal_matrix(chosen, REACH)
     packed = chosen.pack(chosen.leaves)
     rng = np.random.default_rng(0)
     scale = 1 / np.sqrt(np.diagonal(matrix))
@@ -57,7 +60,20 @@ def test_it_is_symmetric_and_nowhere_negative(names):
 
 def test_turning_the_whole_specimen_and_its_tilts_is_free():
     """The gauge: three turns and three moves of specimen and images together cost nothing, and nothing else is free."""
-    matrix = normal_matrix(problem(("positions", "angles", "shifts"), disturbed=False), 2 * REACH)
+    matrix = normal_matrix(problem(CHOSEN[2], disturbed=False), REACH)
     scaled = matrix / np.sqrt(np.diagonal(matrix)[:, None] * np.diagonal(matrix))
     values = np.linalg.eigvalsh(scaled)
     assert values[5] < 1e-6 < 1e-4 < values[6]
+
+
+def test_dark_pixels_tell_the_offset():
+    """Most of a wide image lies beyond the reach of any atom, and each of its pixels counts."""
+    chosen = problem(("offset",), disturbed=False)
+    wide = eqx.tree_at(lambda m: m.microscope.grid, chosen.model, Grid((112, 96), 0.32), is_leaf=is_grid)
+    data = eqx.filter_jit(Linear())(wide.atoms, wide.microscope)
+    matrix = normal_matrix(dataclasses.replace(chosen, model=wide, data=data), REACH / 2)
+    np.testing.assert_allclose(matrix, np.diag((1 / np.asarray(data.data)).sum(axis=(1, 2))), rtol=1e-10)
+
+
+def is_grid(node) -> bool:
+    return isinstance(node, Grid)
