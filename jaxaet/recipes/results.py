@@ -55,6 +55,29 @@ def write_results(
             },
             {"pixel_size_a": sampling, "voxel_size_a": arrays["voxel_a"]},
         )
+    listed = draw_figures(folder, images, model, arrays, metrics, errors, true_angles, sigma)
+    view = atoms_view(positions, symbols, sigma, title="Refined atoms")
+    summary = f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %. {metrics['result']}"
+    provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
+    write_report(
+        folder.path / "report.html",
+        f"jaxaet: {config.recipe}",
+        summary,
+        metrics,
+        listed,
+        view,
+        dump_config(config),
+        provenance,
+    )
+
+
+def draw_figures(
+    folder, images: Images, model: Model, arrays: dict, metrics: dict, errors: dict, true_angles, sigma
+) -> list:
+    """Save the figures and list them as (title, caption, path)."""
+    positions, symbols = np.asarray(model.atoms.positions), list(model.atoms.symbols)
+    sampling, data, fitted = float(images.grid.sampling), np.asarray(images.data), np.asarray(arrays["images"])
+    found = np.rad2deg(np.asarray(model.microscope.tilts.angles))
     nominal = np.rad2deg(np.asarray(images.angles))
     true = None if true_angles is None else np.rad2deg(true_angles)
     figures = [
@@ -75,16 +98,4 @@ def write_results(
         path = folder.path / "figures" / f"{title.lower().replace(' ', '_')}.png"
         save_figure(figure, path)
         listed.append((title, caption, path))
-    view = atoms_view(positions, symbols, sigma, title="Refined atoms")
-    summary = f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %. {metrics['result']}"
-    provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
-    write_report(
-        folder.path / "report.html",
-        f"jaxaet: {config.recipe}",
-        summary,
-        metrics,
-        listed,
-        view,
-        dump_config(config),
-        provenance,
-    )
+    return listed
