@@ -1,5 +1,7 @@
 """Detectors."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -16,7 +18,7 @@ class AnnularDetector(eqx.Module):
     outer: Float[Array, ""]
     response: Float[Array, "*s"]
 
-    def __init__(self, inner, outer, response: ArrayLike | list[float] = 1.0):
+    def __init__(self, inner, outer, response: ArrayLike | Sequence = 1.0):
         self.inner = jnp.asarray(inner, dtype=float)
         self.outer = jnp.asarray(outer, dtype=float)
         self.response = jnp.asarray(response, dtype=float)

@@ -1,5 +1,7 @@
 """The instrument as a whole."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -31,8 +33,8 @@ class Microscope(eqx.Module):
         detector: AnnularDetector,
         tilts: Tilts,
         grid: Grid,
-        scale: ArrayLike | list[float] = 1.0,
-        offset: ArrayLike | list[float] = 0.0,
+        scale: ArrayLike | Sequence = 1.0,
+        offset: ArrayLike | Sequence = 0.0,
     ):
         self.beam, self.detector, self.tilts, self.grid = beam, detector, tilts, grid
         images = tilts.angles.shape[:1]
