@@ -42,9 +42,12 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     place = start + np.arange(n)[:, None] * width + np.arange(3)
     scale = np.sqrt(np.maximum(np.diagonal(information), 1e-30))
     information /= scale[:, None] * scale
-    if "image" in packed:
-        rigid = np.zeros((information.shape[0], 6))
-        rigid[place.ravel()] = _rigid_motions(np.asarray(atoms.positions, float))
+    tilts = problem.model.microscope.tilts
+    moving = [any(leaf is own for own in jax.tree.leaves(problem.leaves)) for leaf in (tilts.shifts, tilts.angles)]
+    if any(moving):
+        rigid = np.zeros((information.shape[0], 3 * sum(moving)))
+        motions = _rigid_motions(np.asarray(atoms.positions, float))
+        rigid[place.ravel()] = motions[:, np.repeat(moving, 3)]
         rigid = np.linalg.qr(rigid * scale[:, None])[0]
         information += 10.0 * rigid @ rigid.T
     covariance = invert(information, _RIDGES)
