@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxaet.core import Images, project
 from jaxaet.forward.profile import probe_profile
-from jaxaet.forward.splat import Dense, Tiled, reach_of
+from jaxaet.forward.splat import NEGLIGIBLE, Dense, Tiled, reach_of
 from jaxaet.instrument import Microscope
 from jaxaet.specimen import Atoms
 
@@ -55,24 +55,10 @@ class Linear(eqx.Module):
         data = jax.lax.map(view, (points, microscope.scale, microscope.offset))
         return Images(data, microscope.tilts.angles, microscope.grid)
 
-    def reach(self, atoms: Atoms, microscope: Microscope) -> Float[Array, ""]:
-        """Pixels from an atom beyond which it adds less than `splat.NEGLIGIBLE` of its peak."""
+    def reach(self, atoms: Atoms, microscope: Microscope, negligible: float = NEGLIGIBLE) -> Float[Array, ""]:
+        """Pixels from an atom beyond which each of its Gaussians is below the fraction `negligible` of its peak."""
         _, weights, variances = gaussians(atoms, microscope)
-        return reach_of(weights, variances)
-
-    def footprints(
-        self, atoms: Atoms, microscope: Microscope, corner: Int[Array, "2"], size: int
-    ) -> Float[Array, "n p p"]:
-        """What each atom alone adds to a square window of the first view, (n, size, size) counts.
-
-        `corner`: first (row, column) of the window, pixels; `size`: pixels across, static.
-        """
-        points, weights, variances = gaussians(atoms, microscope)
-        x, y = ((jnp.arange(size) + corner[axis])[None] - points[0, :, 1 - axis, None] for axis in (1, 0))
-        steepness = -0.5 / variances[:, :, None]
-        rows = weights[:, :, None] * jnp.exp(steepness * (y**2)[:, None])
-        columns = jnp.exp(steepness * (x**2)[:, None])
-        return microscope.scale[0] * jnp.einsum("ngy,ngx->nyx", rows, columns)
+        return reach_of(weights, variances, negligible)
 
 
 def gaussians(

@@ -19,6 +19,8 @@ from jaxaet.forward import Linear
 from jaxaet.inverse.preconditioner import Blocks, Inverse, is_affordable
 from jaxaet.inverse.problem import Problem
 
+_FAINT = 1e-2  # of an atom's peak: tails that change no iteration count
+
 
 class GaussNewton(eqx.Module):
     """Second-order method for `solve`.
@@ -74,11 +76,11 @@ def _blocks(problem: Problem) -> Blocks:
 
 
 def _reach(problem: Problem) -> float:
-    """Pixels from an atom beyond which it is negligible in every image."""
+    """Pixels from an atom beyond which it hardly matters to a preconditioner."""
     forward, model = problem.forward, problem.model
     if not isinstance(forward, Linear) or len(model.atoms) == 0:
         return 0.0
-    return float(eqx.filter_jit(forward.reach)(model.atoms, model.microscope))
+    return float(eqx.filter_jit(partial(forward.reach, negligible=_FAINT))(model.atoms, model.microscope))
 
 
 @eqx.filter_jit

@@ -1,6 +1,6 @@
 """Images → atoms: the way that both recipes share.
 
-First volume, tracing, rounds of fitting, removing and adding atoms, species, final refinement.
+First volume, tracing, fitting, species. What `repair` changes between fits is in its own file.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,9 @@ from jaxaet.instrument import Microscope
 from jaxaet.inverse import Gaussian, GaussNewton, Model, Poisson, Problem, Solution, solve
 from jaxaet.recipes.config import Config
 from jaxaet.specimen import Atoms
-from jaxaet.tomography import classify, elongation, keep_apart, missing_atoms, reconstruct, trace
+from jaxaet.tomography import classify, reconstruct, species_weights, trace
 
 Tick = Callable[..., None]
-
-_SPLIT = 4.0  # standard errors of elongation from which an atom is tried as two
 
 
 def atom_width(atoms: Atoms, microscope: Microscope) -> float:
@@ -97,71 +95,6 @@ def fit(model: Model, images: Images, likelihood, config: Config, weights: bool,
     return solve(problem, method, lambda step, loss: tick(step, loss=loss))
 
 
-def repaired(solution: Solution, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
-    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added)."""
-    microscope = solution.model.microscope
-    kept, faintest = pruned(solution.model, config, 0.5)
-    width = atom_width(kept, microscope)
-    mean = eqx.filter_jit(Linear.plan(kept, microscope))(kept, microscope).data
-    residual = Images(images.data - mean, microscope.tilts.angles, images.grid)
-    information = likelihood.information(mean)
-    information = information / jnp.maximum(1.0, jnp.mean(information * residual.data**2))
-    positions = np.asarray(kept.positions)
-    distance = config.tracing.min_distance_a
-    found, strength = missing_atoms(
-        residual, information, width, extent, 0.8 * config.reconstruction.voxel_a, microscope.tilts.shifts,
-        positions, 0.6 * distance,
-    )  # fmt: skip
-    strength = strength / (counts_per_atom(kept, microscope) * float(images.grid.sampling) ** 2)
-    new, new_weights = found[strength > faintest], 0.7 * strength[strength > faintest]
-    split = np.zeros(0, int)
-    if len(new) < 0.08 * len(kept):  # else what looks like two atoms may have a neighbour that is missing
-        new, new_weights, split = split_in_two(residual, information, width, kept, microscope, distance)
-    added = Atoms(new, new_weights[:, None], 0.0, kept.species, kept.species_u2)
-    rest = kept.select(np.setdiff1d(np.arange(len(kept)), split))
-    return Model(rest.join(added), microscope), len(solution.model.atoms) - len(rest), len(added)
-
-
-def split_in_two(residual, information, width, atoms: Atoms, microscope: Microscope, distance: float):
-    """Halves of the atoms that look like two: positions, weights, and which atoms they replace."""
-    arms = 0.7 * distance * np.eye(3)
-    test = eqx.filter_jit(elongation)
-    shifts = microscope.tilts.shifts
-    scores = np.stack([
-        np.asarray(test(residual, information, width, shifts, atoms.positions, jnp.asarray(arm, residual.data.dtype)))
-        for arm in arms
-    ])  # fmt: skip
-    split = np.flatnonzero(scores.max(axis=0) > _SPLIT)
-    arm = arms[scores.argmax(axis=0)[split]]
-    positions, weights = np.asarray(atoms.positions)[split], np.asarray(atoms.composition[:, 0])[split]
-    return np.concatenate([positions + arm, positions - arm]), np.tile(0.5 * weights, 2), split
-
-
-def pruned(model: Model, config: Config, closeness: float) -> tuple[Atoms, float]:
-    """The atoms bright enough and `closeness` of the minimum distance apart, and what is bright enough."""
-    weights = np.asarray(model.atoms.composition[:, 0])
-    faintest = config.tracing.min_weight * faintest_weight(weights, config, model.microscope)
-    order = np.argsort(-weights)
-    order = order[weights[order] > faintest]
-    order = order[keep_apart(np.asarray(model.atoms.positions)[order], closeness * config.tracing.min_distance_a)]
-    return model.atoms.select(np.sort(order)), faintest
-
-
-def counts_per_atom(atoms: Atoms, microscope: Microscope) -> float:
-    """Counts in an image of one atom of the first species, per Å² of pixel."""
-    amplitudes, _ = probe_profile(atoms.species, microscope.beam, microscope.detector)
-    return float(amplitudes[0].sum() * microscope.beam.dose * jnp.mean(microscope.scale))
-
-
-def faintest_weight(weights: np.ndarray, config: Config, microscope: Microscope) -> float:
-    """The weight of a typical atom of the species that scatters least, in units of the first species."""
-    expected = expected_weights(config, microscope)
-    labels = classify(weights[weights > 0], expected, is_absolute(config))
-    faint = labels == int(np.argmin(expected))
-    positive = weights[weights > 0]
-    return float(np.median(positive[faint])) if faint.any() else float(np.min(expected) * np.median(positive))
-
-
 def expected_weights(config: Config, microscope: Microscope) -> np.ndarray:
     """What the table says each species scatters, in units of the first one, (s,)."""
     amplitudes, _ = probe_profile(species_of(config), microscope.beam, microscope.detector)
@@ -174,7 +107,7 @@ def classified(model: Model, config: Config) -> Model:
     species, atoms = species_of(config), model.atoms
     expected = expected_weights(config, model.microscope)
     weights = np.asarray(atoms.composition[:, 0])
-    labels = classify(weights, expected, is_absolute(config))
+    labels = classify(weights, species_weights(weights, expected, is_absolute(config)))
     response = np.ones(len(species))
     for index in range(len(species)):
         if (labels == index).any():

@@ -18,12 +18,13 @@ from jaxaet.inverse import (
     fit_peaks,
     match_sheet,
 )
-from jaxaet.recipes import pipeline
+from jaxaet.recipes import pipeline, repair
 from jaxaet.recipes.config import Config
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.specimen import Atoms
 
 _ROUND_STEPS = 5
+_GAIN = 20.0  # what a round must take off the negative log-likelihood to be followed by another
 
 
 def solve_series(
@@ -59,7 +60,7 @@ def solve_series(
 
 
 def repaired_rounds(config, folder, images, likelihood, model: Model, extent) -> tuple[Model, list[float]]:
-    """The best fit of positions and weights over rounds of repair, and all losses; a useless round is the last."""
+    """The best fit of positions and weights over rounds of repair, and all losses; a round of no use is the last."""
     best, lowest, losses = model, np.inf, []
     for number in range(1, config.tracing.rounds + 1):
         with folder.progress(_ROUND_STEPS, f"round {number}") as tick:
@@ -68,10 +69,10 @@ def repaired_rounds(config, folder, images, likelihood, model: Model, extent) ->
                 lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, tick),
             )
         losses += list(np.atleast_1d(data["losses"]))
-        if losses[-1] >= lowest:
-            break
-        best, lowest = to_model(data, model.microscope), losses[-1]
-        if not data["changed"]:
+        gain = lowest - losses[-1]
+        if gain > 0:
+            best, lowest = to_model(data, model.microscope), losses[-1]
+        if not data["changed"] or gain < _GAIN * 2 * lowest / images.data.size:
             break
         model = to_model(
             {**data, **{name[5:]: data[name] for name in data if name.startswith("next_")}}, model.microscope
@@ -107,7 +108,7 @@ def first_stage(images, microscope, config, extent, tick) -> dict:
 def round_stage(model, images, likelihood, config, extent, tick) -> dict:
     """One round: fit positions and weights, and say what the next round should start from."""
     solution = pipeline.fit(model, images, likelihood, config, True, _ROUND_STEPS, tick)
-    repaired, removed, added = pipeline.repaired(solution, images, likelihood, config, extent)
+    repaired, removed, added = repair.repaired(solution.model, images, likelihood, config, extent)
     following = {f"next_{name}": value for name, value in to_arrays(repaired).items()}
     return {
         **to_arrays(solution.model), **following, "losses": solution.losses, "removed": removed, "added": added,
@@ -117,9 +118,9 @@ def round_stage(model, images, likelihood, config, extent, tick) -> dict:
 
 def final_stage(model, images, likelihood, config, tick) -> dict:
     """Weights once more, species, and the refinement of everything together."""
-    atoms, _ = pipeline.pruned(model, config, 0.9)
+    atoms, _ = repair.pruned(model, config)
     model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, tick).model
-    atoms, _ = pipeline.pruned(model, config, 0.9)
+    atoms, _ = repair.pruned(model, config)
     model = pipeline.classified(Model(atoms, model.microscope), config)
     solution = pipeline.fit(model, images, likelihood, config, False, config.refinement.max_steps, tick)
     return {

@@ -1,7 +1,7 @@
 """Volume → atoms: local maxima, refined below the voxel, kept apart."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import KDTree
 
@@ -40,6 +40,23 @@ def keep_apart(positions: Float[np.ndarray, "n 3"], min_distance: float) -> np.n
             later = np.asarray(near)
             removed[later[later > index]] = True
     return np.flatnonzero(~removed)
+
+
+def merge_close(
+    positions: Float[np.ndarray, "n 3"], weights: Float[np.ndarray, " n"], min_distance: float
+) -> tuple[Float[np.ndarray, "m 3"], Float[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Points no closer than `min_distance`, brightest first: each gathers the fainter ones that are too near to it.
+
+    A point stands at the weighted mean of those it gathered, with the sum of their `weights`. Returns positions,
+    weights and how many points each stands for.
+    """
+    order = np.argsort(-weights)
+    positions, weights = positions[order], weights[order]
+    kept = keep_apart(positions, min_distance)
+    owner = KDTree(positions[kept]).query(positions)[1]
+    total = np.bincount(owner, weights, len(kept))
+    moments = np.stack([np.bincount(owner, weights * axis, len(kept)) for axis in positions.T], axis=1)
+    return moments / total[:, None], total, np.bincount(owner)
 
 
 def _vertices(density, peaks):

@@ -165,15 +165,6 @@ def test_a_series_is_its_views_one_by_one():
     assert_same(np.stack(views), see(Linear(), model, seen))
 
 
-def test_footprints_are_what_each_atom_adds_to_a_window():
-    model, seen = specimen(5, 6.0), microscope()
-    prints = eqx.filter_jit(Linear().footprints)(model, seen, jnp.array([11, 20]), 16)
-    for row in range(5):
-        without = eqx.tree_at(lambda a: a.composition, model, model.composition.at[row].set(0.0))
-        alone = see(Linear(), model, seen) - see(Linear(), without, seen)
-        assert_same(prints[row], alone[0, 11:27, 20:36], 1e-9)
-
-
 @both_ways
 def test_other_values_do_not_trace_again(splat):
     images = [see(Linear(splat), specimen(5, 5.0), microscope())]

@@ -1,0 +1,92 @@
+"""Between two fits: which atoms to remove, to join, to split and to add."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial import KDTree
+
+from jaxaet.core import Images
+from jaxaet.forward import Linear, probe_profile
+from jaxaet.instrument import Microscope
+from jaxaet.inverse import Model
+from jaxaet.recipes.config import Config
+from jaxaet.recipes.pipeline import atom_width, expected_weights, is_absolute
+from jaxaet.specimen import Atoms
+from jaxaet.tomography import elongation, merge_close, missing_atoms, species_weights
+
+_FEW = 0.08  # of all atoms: with more changes than this the residual shows the changes
+_CLEAR, _WEAK = 4.0, 3.0  # standard errors of elongation from which an atom is tried as two
+_ELEMENT = 0.3  # of the faintest element's weight: nearer to an element's, an atom is probably that one and not two
+
+
+def repaired(model: Model, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
+    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added)."""
+    microscope, before, distance = model.microscope, len(model.atoms), config.tracing.min_distance_a
+    kept, joined = pruned(model, config)
+    if before - len(kept) > _FEW * before:  # what these explained is in the residual until the rest is fitted again
+        return Model(kept, microscope), before - len(kept), 0
+    weights, typical = np.asarray(kept.composition[:, 0]), typical_weights(kept, config, microscope)
+    faintest = config.tracing.min_weight * typical.min()
+    width = atom_width(kept, microscope)
+    mean = eqx.filter_jit(Linear.plan(kept, microscope))(kept, microscope).data
+    residual = Images(images.data - mean, microscope.tilts.angles, images.grid)
+    information = likelihood.information(mean)
+    information = information / jnp.maximum(1.0, jnp.mean(information * residual.data**2))
+    new, strength = missing_atoms(
+        residual, information, width, extent, 0.8 * config.reconstruction.voxel_a, microscope.tilts.shifts,
+        np.asarray(kept.positions), 0.6 * distance,
+    )  # fmt: skip
+    strength = strength / (counts_per_atom(kept, microscope) * float(images.grid.sampling) ** 2)
+    new, new_weights = new[strength > faintest], 0.7 * strength[strength > faintest]
+    split = np.zeros(0, int)
+    if len(new) < _FEW * len(kept):  # else what looks like two atoms may have a neighbour that is missing
+        scores, arms = elongations(residual, information, width, kept, microscope, distance)
+        no_element = np.abs(weights[:, None] - typical).min(axis=1) > _ELEMENT * typical.min()
+        scores = np.where(
+            no_element & (weights > 2 * faintest) & ~joined, scores, 0.0
+        )  # a joined atom is not yet fitted
+        split = scores > _CLEAR
+        if split.sum() < _FEW * len(kept):  # few wrong atoms are left to mislead, so less evidence is enough
+            split = scores > _WEAK
+        split = np.flatnonzero(split)
+        centres = np.asarray(kept.positions)[split]
+        if len(split) and len(new):  # what one atom leaves of two is found beside it as well
+            far = KDTree(centres).query(new)[0] > 1.5 * distance
+            new, new_weights = new[far], new_weights[far]
+        new = np.concatenate([new, centres + arms[split], centres - arms[split]])
+        new_weights = np.concatenate([new_weights, np.tile(0.5 * weights[split], 2)])
+    rest = kept.select(np.setdiff1d(np.arange(len(kept)), split))
+    added = Atoms(new, new_weights[:, None], 0.0, kept.species, kept.species_u2)
+    return Model(rest.join(added), microscope), before - len(rest), len(added)
+
+
+def elongations(residual, information, width, atoms: Atoms, microscope: Microscope, distance: float):
+    """How much each atom looks like two, in standard errors, and the vector to either of them, Å."""
+    test, shifts = eqx.filter_jit(elongation), microscope.tilts.shifts
+    arms = 0.7 * distance * np.eye(3)
+    scores = np.stack([
+        test(residual, information, width, shifts, atoms.positions, jnp.asarray(arm, dtype=float)) for arm in arms
+    ])  # fmt: skip
+    return scores.max(axis=0), arms[scores.argmax(axis=0)]
+
+
+def pruned(model: Model, config: Config) -> tuple[Atoms, np.ndarray]:
+    """The atoms that are bright enough, those too close together joined into one, and which ones were joined."""
+    atoms, weights = model.atoms, np.asarray(model.atoms.composition[:, 0])
+    bright = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
+    positions, weights, count = merge_close(
+        np.asarray(atoms.positions)[bright], weights[bright], config.tracing.min_distance_a
+    )
+    return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
+
+
+def typical_weights(atoms: Atoms, config: Config, microscope: Microscope) -> np.ndarray:
+    """The weight of an atom of each species, in units of the first, (s,)."""
+    weights = np.asarray(atoms.composition[:, 0])
+    return species_weights(weights, expected_weights(config, microscope), is_absolute(config))
+
+
+def counts_per_atom(atoms: Atoms, microscope: Microscope) -> float:
+    """Counts in an image of one atom of the first species, per Å² of pixel."""
+    amplitudes, _ = probe_profile(atoms.species, microscope.beam, microscope.detector)
+    return float(amplitudes[0].sum() * microscope.beam.dose * jnp.mean(microscope.scale))
