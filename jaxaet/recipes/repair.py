@@ -15,7 +15,7 @@ from jaxaet.specimen import Atoms
 from jaxaet.tomography import elongation, merge_close, missing_atoms, species_weights
 
 _FEW = 0.08  # of all atoms: with more changes than this the residual shows the changes
-_CLEAR, _WEAK = 4.0, 3.0  # standard errors of elongation from which an atom is tried as two
+_CERTAIN, _CLEAR, _WEAK = 8.0, 4.0, 3.0  # standard errors of elongation from which an atom is tried as two
 _ELEMENT = 0.3  # of the faintest element's weight: nearer to an element's, an atom is probably that one and not two
 
 
@@ -41,13 +41,11 @@ def repaired(model: Model, images: Images, likelihood, config: Config, extent) -
     split = np.zeros(0, int)
     if len(new) < _FEW * len(kept):  # else what looks like two atoms may have a neighbour that is missing
         scores, arms = elongations(residual, information, width, kept, microscope, distance)
+        scores = np.where(joined | (weights < 2 * faintest), 0.0, scores)  # a joined atom is not fitted yet
         no_element = np.abs(weights[:, None] - typical).min(axis=1) > _ELEMENT * typical.min()
-        scores = np.where(
-            no_element & (weights > 2 * faintest) & ~joined, scores, 0.0
-        )  # a joined atom is not yet fitted
-        split = scores > _CLEAR
+        split = no_element & (scores > _CLEAR)
         if split.sum() < _FEW * len(kept):  # few wrong atoms are left to mislead, so less evidence is enough
-            split = scores > _WEAK
+            split = (no_element & (scores > _WEAK)) | (scores > _CERTAIN)
         split = np.flatnonzero(split)
         centres = np.asarray(kept.positions)[split]
         if len(split) and len(new):  # what one atom leaves of two is found beside it as well

@@ -23,7 +23,7 @@ from jaxaet.recipes.config import Config
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.specimen import Atoms
 
-_ROUND_STEPS = 5
+_ROUND_STEPS = 8
 _GAIN = 20.0  # what a round must take off the negative log-likelihood to be followed by another
 
 
