@@ -188,7 +188,7 @@ class Tracing(Section):
 
     min_distance_a: float = Field(default=1.9, ge=0.1, le=100)
     """No two atoms are closer than this, Å."""
-    rounds: int = Field(default=3, ge=1, le=100)
+    rounds: int = Field(default=6, ge=1, le=100)
     """Times that missing atoms are added and spurious ones removed."""
     min_weight: float = Field(default=0.3, ge=0, le=1)
     """Weakest peak that counts as an atom, as a fraction of a typical one."""

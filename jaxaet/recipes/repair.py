@@ -22,7 +22,7 @@ _ELEMENT = 0.3  # of the faintest element's weight: nearer to an element's, an a
 def repaired(model: Model, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
     """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added)."""
     microscope, before, distance = model.microscope, len(model.atoms), config.tracing.min_distance_a
-    kept, joined = pruned(model, config)
+    kept, joined = pruned(model, config, extent)
     if before - len(kept) > _FEW * before:  # what these explained is in the residual until the rest is fitted again
         return Model(kept, microscope), before - len(kept), 0
     weights, typical = np.asarray(kept.composition[:, 0]), typical_weights(kept, config, microscope)
@@ -68,12 +68,13 @@ def elongations(residual, information, width, atoms: Atoms, microscope: Microsco
     return scores.max(axis=0), arms[scores.argmax(axis=0)]
 
 
-def pruned(model: Model, config: Config) -> tuple[Atoms, np.ndarray]:
-    """The atoms that are bright enough, those too close together joined into one, and which ones were joined."""
+def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
+    """The bright atoms inside the volume, those too close together joined into one, and which ones were joined."""
     atoms, weights = model.atoms, np.asarray(model.atoms.composition[:, 0])
     bright = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
+    kept = bright & np.all(np.abs(np.asarray(atoms.positions)) < 0.5 * np.asarray(extent), axis=1)
     positions, weights, count = merge_close(
-        np.asarray(atoms.positions)[bright], weights[bright], config.tracing.min_distance_a
+        np.asarray(atoms.positions)[kept], weights[kept], config.tracing.min_distance_a
     )
     return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
 

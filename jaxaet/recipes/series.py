@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxaet.core import Images, InputError
+from jaxaet.core import Images, InputError, rotation_matrix
 from jaxaet.forward import Linear
 from jaxaet.instrument import Beam, Microscope, Tilts
 from jaxaet.inverse import (
@@ -24,6 +24,7 @@ from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.specimen import Atoms
 
 _ROUND_STEPS = 8
+_ON_FRAME = 0.2  # of the mean brightness: a brighter edge belongs to a specimen that goes on beyond it
 _GAIN = 20.0  # what a round must take off the negative log-likelihood to be followed by another
 
 
@@ -46,9 +47,10 @@ def solve_series(
 
     with folder.progress(config.reconstruction.iterations, "first volume") as tick:
         first = folder.stage("volume", lambda: first_stage(images, microscope, config, extent, tick))
-    model, losses = repaired_rounds(config, folder, images, likelihood, to_model(first, microscope), extent)
+    seen = seen_extent(images, extent)
+    model, losses = repaired_rounds(config, folder, images, likelihood, to_model(first, microscope), seen)
     with folder.progress(config.refinement.max_steps, "refinement") as tick:
-        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, tick))
+        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, seen, tick))
     losses += list(np.atleast_1d(data["losses"]))
     model = to_model(data, microscope)
     arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
@@ -74,6 +76,8 @@ def repaired_rounds(config, folder, images, likelihood, model: Model, extent) ->
             best, lowest = to_model(data, model.microscope), losses[-1]
         if not data["changed"] or gain < _GAIN * 2 * lowest / images.data.size:
             break
+        if not data["added"]:  # fewer atoms never fit better, so the next round is compared with none before
+            lowest = np.inf
         model = to_model(
             {**data, **{name[5:]: data[name] for name in data if name.startswith("next_")}}, model.microscope
         )
@@ -116,11 +120,11 @@ def round_stage(model, images, likelihood, config, extent, tick) -> dict:
     }  # fmt: skip
 
 
-def final_stage(model, images, likelihood, config, tick) -> dict:
+def final_stage(model, images, likelihood, config, extent, tick) -> dict:
     """Weights once more, species, and the refinement of everything together."""
-    atoms, _ = repair.pruned(model, config)
+    atoms, _ = repair.pruned(model, config, extent)
     model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, tick).model
-    atoms, _ = repair.pruned(model, config)
+    atoms, _ = repair.pruned(model, config, extent)
     model = pipeline.classified(Model(atoms, model.microscope), config)
     solution = pipeline.fit(model, images, likelihood, config, False, config.refinement.max_steps, tick)
     return {
@@ -145,6 +149,23 @@ def default_extent(images: Images, config: Config) -> tuple[float, float, float]
     steep = np.max(np.abs(np.asarray(images.angles)[:, 1:])) > np.deg2rad(45)
     thickness = config.reconstruction.thickness_a or (max(height, width) if steep else 20.0)
     return width, height, thickness
+
+
+def seen_extent(images: Images, extent: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Size in Å of the volume of which some image shows something, where the specimen goes on beyond the images.
+
+    Tilted views of a film show atoms beside the field of the untilted one. A specimen that ends inside every image
+    is not extended.
+    """
+    data = np.abs(np.asarray(images.data, float) - np.percentile(images.data, 1))
+    frame = [data[:, edge].mean() for edge in (0, -1)], [data[:, :, edge].mean() for edge in (0, -1)]
+    rotation = np.asarray(rotation_matrix(images.angles), float)
+    seen = list(extent)
+    for axis, edges in ((0, frame[1]), (1, frame[0])):
+        if max(edges) > _ON_FRAME * data.mean():
+            steep, beam = np.abs(rotation[:, axis, axis]), np.abs(rotation[:, 2, axis])
+            seen[axis] = float(np.max((extent[axis] + extent[2] * beam) / np.maximum(steep, 1 / 3)))
+    return seen[0], seen[1], seen[2]
 
 
 def to_arrays(model: Model) -> dict:
