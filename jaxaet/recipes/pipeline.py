@@ -67,8 +67,8 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
     """Which leaves move.
 
     Always positions, background and, unless fixed, angles and shifts. While atoms are of one kind (`weights`) each
-    one's weight; then the brightness of each image and the response to each species. The width of an atom too, but
-    not beside the weights of a calibrated instrument: there too wide an atom is two atoms.
+    one's weight; then the response to each species. The brightness of each image, the probe and the width of an atom
+    too, but not beside the weights of a calibrated instrument: there too wide an atom is two atoms.
     """
     known = weights and is_absolute(config)
 
@@ -77,7 +77,7 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
         leaves = [atoms.positions, microscope.offset]
         leaves.append(atoms.composition if weights else microscope.detector.response)
         if not known:
-            leaves.append(microscope.scale)
+            leaves += [microscope.scale, microscope.beam.semi_angle]
             leaves.append(atoms.u2 if config.refinement.u2 == "per_atom" and not weights else atoms.species_u2)
         if config.calibration.angles != "fixed":
             leaves += [microscope.tilts.angles, microscope.tilts.shifts]

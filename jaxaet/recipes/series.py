@@ -183,13 +183,14 @@ def to_arrays(model: Model) -> dict:
         "offset": np.asarray(microscope.offset),
         "response": np.asarray(microscope.detector.response),
         "dose": np.asarray(microscope.beam.dose),
+        "semi_angle": np.asarray(microscope.beam.semi_angle),
     }
 
 
 def to_model(arrays: dict, microscope: Microscope) -> Model:
     """The model of a checkpoint, on the instrument it was made with."""
     tilts = Tilts(arrays["angles"], arrays["shifts"])
-    beam = Beam(microscope.beam.energy, microscope.beam.semi_angle, microscope.beam.source_size, arrays["dose"])
+    beam = Beam(microscope.beam.energy, arrays["semi_angle"], microscope.beam.source_size, arrays["dose"])
     detector = eqx.tree_at(lambda d: d.response, microscope.detector, jnp.asarray(arrays["response"], dtype=float))
     seen = Microscope(beam, detector, tilts, microscope.grid, arrays["scale"], arrays["offset"])
     species = tuple(str(arrays["species"]).split(","))
