@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from jaxaet.core import InputError
 from jaxaet.forward import Linear
+from jaxaet.inverse.gauss_newton import probed_blocks
 from jaxaet.inverse.normal import normal_matrix
 from jaxaet.inverse.preconditioner import invert
 from jaxaet.inverse.problem import Problem
@@ -53,6 +54,16 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     covariance = invert(information, _RIDGES)
     blocks = np.array([covariance[np.ix_(rows, rows)] for rows in place])
     return blocks / (scale[place][:, :, None] * scale[place][:, None, :])
+
+
+def isolated_bound(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
+    """The bound on the covariance of each position if everything but that atom were known, (n, 3, 3) in Å².
+
+    For any number of atoms and any forward model; lower than `fisher`, and estimated to some per cent from random
+    signs. The positions must be the first free leaf, which is not checked again.
+    """
+    blocks = probed_blocks(problem).blocks["atom"]
+    return np.linalg.inv(np.asarray(blocks, float))[:, :3, :3]
 
 
 def _rigid_motions(positions: np.ndarray) -> np.ndarray:

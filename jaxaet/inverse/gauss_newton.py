@@ -44,7 +44,7 @@ class GaussNewton(eqx.Module):
     def start(self, problem: Problem, loss: Float[Array, ""]) -> "NewtonState":
         """The state before the first step; `loss`: at the problem's model."""
         reach = _reach(problem)
-        preconditioner = Inverse.of(problem, reach) if is_affordable(problem, reach) else _blocks(problem)
+        preconditioner = Inverse.of(problem, reach) if is_affordable(problem, reach) else probed_blocks(problem)
         damping, remaining = self.damping.astype(loss.dtype), jnp.full_like(loss, jnp.inf)
         return NewtonState(problem.leaves, loss, preconditioner, damping, remaining, jnp.asarray(True))
 
@@ -70,7 +70,8 @@ class NewtonState(eqx.Module):
 
 
 @eqx.filter_jit
-def _blocks(problem: Problem) -> Blocks:
+def probed_blocks(problem: Problem) -> Blocks:
+    """The blocks of the normal matrix at the problem's model, from products with it."""
     _, _, curvature = _products(problem, problem.leaves)
     return Blocks.of(curvature, problem.pack(problem.leaves))
 
@@ -100,7 +101,8 @@ def _step(method: GaussNewton, problem: Problem, state: NewtonState) -> NewtonSt
     flat = lambda v: jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(v)])  # noqa: E731
     gain = jnp.vdot(flat(step), flat(downhill))
     noise = jnp.maximum(2 * state.loss / mean.size, jnp.finfo(mean.dtype).tiny)
-    remaining = jnp.sqrt(jnp.maximum(gain, 0.0) / (flat(step).size * noise))
+    # A step uphill is no sign of convergence: the inner iteration failed, and more damping helps.
+    remaining = jnp.where(gain >= 0, jnp.sqrt(jnp.abs(gain) / (flat(step).size * noise)), jnp.inf)
     leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(over(step, scale)))
     loss = problem.loss(leaves)
     accepted = loss < state.loss

@@ -16,6 +16,7 @@ Packed = dict[str, Array]
 AFFORDABLE = 3e12  # floating-point operations of a normal matrix that a fit may spend
 LARGEST = 14_000  # parameters whose dense matrix is factorised
 _FLOOR = 0.02  # smallest eigenvalue of a block, relative to its largest, after scaling to unit diagonal
+_HARDLY = 1e-6  # information on a parameter, relative to the best known one of its kind
 _RIDGES = (0.01, 0.1)  # added to the scaled normal matrix: the gauge freedoms turn as the model moves
 
 
@@ -32,7 +33,11 @@ class Inverse(eqx.Module):
     def of(cls, problem: Problem, reach: float) -> "Inverse":
         """Assembled and inverted at the problem's model; `reach` in pixels."""
         matrix = normal_matrix(problem, reach)
-        scale = np.sqrt(np.maximum(np.diagonal(matrix), np.finfo(matrix.dtype).tiny))
+        # What the images hardly show must stay where it is, and not fly off on a rounding error.
+        tiny = np.finfo(matrix.dtype).tiny
+        shown = _split(jnp.asarray(np.diagonal(matrix)), problem.pack(problem.leaves))
+        shown = [jnp.maximum(value, _HARDLY * value.max(axis=0, keepdims=True) + tiny).ravel() for value in shown.values()]
+        scale = np.sqrt(np.concatenate(shown))
         matrix /= scale[:, None] * scale
         return cls(jnp.asarray(invert(matrix, _RIDGES)), jnp.asarray(scale))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxaet.inverse.preconditioner import LARGEST
+from jaxaet.inverse import LARGEST
 from jaxaet.recipes.config import Config
 
 

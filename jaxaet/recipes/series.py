@@ -8,6 +8,7 @@ from jaxaet.core import Images, InputError, rotation_matrix
 from jaxaet.forward import Linear
 from jaxaet.instrument import Beam, Microscope, Tilts
 from jaxaet.inverse import (
+    LARGEST,
     Gaussian,
     Model,
     Poisson,
@@ -16,6 +17,7 @@ from jaxaet.inverse import (
     find_peaks,
     fisher,
     fit_peaks,
+    isolated_bound,
     match_sheet,
 )
 from jaxaet.recipes import pipeline, repair
@@ -134,13 +136,17 @@ def final_stage(model, images, likelihood, config, extent, tick) -> dict:
 
 
 def error_bars(model: Model, images: Images, likelihood, config: Config) -> np.ndarray:
-    """Covariance of each position, (n, 3, 3) Å²: the Cramér-Rao bound times the spread of the residuals."""
+    """Covariance of each position, (n, 3, 3) Å²: the Cramér-Rao bound times the spread of the residuals.
+
+    Of so many atoms that their joint bound would not fit in memory, that of each one alone, which is lower.
+    """
     free = pipeline.free_leaves(config, False)
     problem = Problem(Linear.plan(model.atoms, model.microscope), model, images, free, likelihood)
     spread = 1.0
     if isinstance(likelihood, Gaussian):
         spread = float(2 * eqx.filter_jit(lambda p: p.loss(p.leaves))(problem) / images.data.size)
-    return spread * fisher(problem)
+    parameters = sum(value.size for value in problem.pack(problem.leaves).values())
+    return spread * (fisher(problem) if parameters <= LARGEST else isolated_bound(problem))
 
 
 def default_extent(images: Images, config: Config) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ import pytest
 from jaxaet.core import Grid, InputError
 from jaxaet.forward import Linear, count
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
-from jaxaet.inverse import Gaussian, Model, Poisson, Problem, fisher, solve
+from jaxaet.inverse import Gaussian, Model, Poisson, Problem, fisher, isolated_bound, solve
 from jaxaet.specimen import Atoms
 
 DETECTOR = AnnularDetector(0.05, 0.21)
@@ -75,3 +75,15 @@ def test_positions_must_be_free():
     dim = eqx.tree_at(lambda m: m.atoms.u2, model, jnp.asarray([0.01]))
     with pytest.raises(InputError, match="list it first"):
         fisher(Problem(Linear(), dim, data, lambda m: (m.atoms.u2,), Poisson()))
+
+
+def test_an_atom_alone_has_the_bound_of_all_and_neighbours_only_cost():
+    tilts = [[0, tilt, 0] for tilt in (-60, -30, 0, 30, 60)]
+    far, near = ([[-3.5, 0, 0], [3.5, 0, 0]], [[-0.6, 0, 0], [0.6, 0, 0]])
+    ratio = []
+    for positions in (far, near):
+        model = scene(positions, tilts)
+        problem = Problem(Linear(), model, Linear()(model.atoms, model.microscope), positions_only, Poisson())
+        ratio.append(np.trace(isolated_bound(problem), axis1=1, axis2=2) / np.trace(fisher(problem), axis1=1, axis2=2))
+    np.testing.assert_allclose(ratio[0], 1.0, rtol=0.02)
+    assert np.all(ratio[1] < 0.9)

@@ -7,7 +7,17 @@ import pytest
 from scipy.spatial import KDTree
 
 from jaxaet.core import Grid, Images, Volume, project
-from jaxaet.tomography import back_project, classify, elongation, keep_apart, missing_atoms, reconstruct, trace
+from jaxaet.tomography import (
+    back_project,
+    classify,
+    elongation,
+    keep_apart,
+    merge_close,
+    missing_atoms,
+    reconstruct,
+    species_weights,
+    trace,
+)
 
 WIDTH, SAMPLING = 0.6, 0.4
 ANGLES = np.deg2rad([[0.0, tilt, 0.0] for tilt in np.arange(-75, 76, 10)])
@@ -111,9 +121,25 @@ def test_an_unresolved_pair_is_told_from_an_atom_and_the_score_has_unit_variance
     assert abs(np.mean(noise)) < 0.6
 
 
+def test_close_points_are_joined_where_their_weight_is():
+    points = np.array([[0.0, 0, 0], [0.5, 0, 0], [3.0, 0, 0]])
+    joined, weights, count = merge_close(points, np.array([1.0, 3.0, 2.0]), 1.0)
+    np.testing.assert_allclose(joined, [[0.375, 0, 0], [3.0, 0, 0]])
+    np.testing.assert_allclose(weights, [4.0, 2.0])
+    assert list(count) == [2, 1]
+
+
 def test_classes_by_table_and_by_clusters():
     random = np.random.default_rng(3)
     true = random.integers(0, 2, 300)
     weights = np.array([1.0, 2.6])[true] * np.exp(0.05 * random.normal(size=300))
-    assert np.array_equal(classify(7 * weights, np.array([1.0, 5.0]), absolute=False), true)
-    assert np.array_equal(classify(weights, np.array([1.0, 2.6]), absolute=True), true)
+    by_clusters = species_weights(7 * weights, np.array([1.0, 5.0]), absolute=False)
+    assert np.array_equal(classify(7 * weights, by_clusters), true)
+    by_table = species_weights(weights, np.array([1.0, 2.6]), absolute=True)
+    assert np.array_equal(classify(weights, by_table), true)
+
+
+def test_many_faint_peaks_of_noise_do_not_change_what_an_atom_weighs():
+    random = np.random.default_rng(4)
+    atoms, noise = random.normal(1.0, 0.05, 200), random.uniform(0.01, 0.15, 400)
+    np.testing.assert_allclose(species_weights(np.r_[noise, atoms], np.ones(1), absolute=False), 1.0, atol=0.03)
