@@ -36,7 +36,9 @@ class Inverse(eqx.Module):
         # What the images hardly show must stay where it is, and not fly off on a rounding error.
         tiny = np.finfo(matrix.dtype).tiny
         shown = _split(jnp.asarray(np.diagonal(matrix)), problem.pack(problem.leaves))
-        shown = [jnp.maximum(value, _HARDLY * value.max(axis=0, keepdims=True) + tiny).ravel() for value in shown.values()]
+        shown = [
+            jnp.maximum(value, _HARDLY * value.max(axis=0, keepdims=True) + tiny).ravel() for value in shown.values()
+        ]
         scale = np.sqrt(np.concatenate(shown))
         matrix /= scale[:, None] * scale
         return cls(jnp.asarray(invert(matrix, _RIDGES)), jnp.asarray(scale))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
-from jaxaet.core import Images
+from jaxaet.core import Images, project
 from jaxaet.forward import Linear, probe_profile
 from jaxaet.instrument import Microscope
 from jaxaet.inverse import Model
@@ -14,6 +14,7 @@ from jaxaet.recipes.pipeline import atom_width, expected_weights, is_absolute
 from jaxaet.specimen import Atoms
 from jaxaet.tomography import elongation, merge_close, missing_atoms, species_weights
 
+_VIEWS = 3  # images that must show an atom, or its place along the beam is a guess
 _FEW = 0.08  # of all atoms: with more changes than this the residual shows the changes
 _CERTAIN, _CLEAR, _WEAK = 8.0, 4.0, 3.0  # standard errors of elongation from which an atom is tried as two
 _ELEMENT = 0.3  # of the faintest element's weight: nearer to an element's, an atom is probably that one and not two
@@ -70,12 +71,14 @@ def elongations(residual, information, width, atoms: Atoms, microscope: Microsco
 
 def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
     """The bright atoms inside the volume, those too close together joined into one, and which ones were joined."""
-    atoms, weights = model.atoms, np.asarray(model.atoms.composition[:, 0])
-    bright = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
-    kept = bright & np.all(np.abs(np.asarray(atoms.positions)) < 0.5 * np.asarray(extent), axis=1)
-    positions, weights, count = merge_close(
-        np.asarray(atoms.positions)[kept], weights[kept], config.tracing.min_distance_a
-    )
+    atoms, tilts, grid = model.atoms, model.microscope.tilts, model.microscope.grid
+    weights, positions = np.asarray(atoms.composition[:, 0]), np.asarray(atoms.positions)
+    kept = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
+    kept &= np.all(np.abs(positions) < 0.5 * np.asarray(extent), axis=1)
+    pixels = np.asarray(grid.pixels(project(atoms.positions, tilts.angles) + tilts.shifts[:, None]))
+    inside = np.all((pixels > 0) & (pixels < np.array(grid.shape[::-1]) - 1), axis=-1)
+    kept &= inside.sum(axis=0) >= _VIEWS
+    positions, weights, count = merge_close(positions[kept], weights[kept], config.tracing.min_distance_a)
     return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
 
 

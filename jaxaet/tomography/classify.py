@@ -19,7 +19,7 @@ def species_weights(
     if absolute:
         return expected
     weights = np.sort(weights[weights > 0])
-    total = np.cumsum(weights)
+    total = np.cumsum(np.minimum(weights, np.percentile(weights, 90)))  # an atom at the edge may have any weight
     typical = weights[np.searchsorted(total, 0.5 * total[-1])]  # half of all scattering is by fainter atoms
     logs = np.log(weights[weights > _NOISE * typical * expected.min() / expected.max()])
     if len(expected) == 1:

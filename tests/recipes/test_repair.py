@@ -43,7 +43,12 @@ def images():
 
 def found(model, images):
     repaired_model, removed, added = repaired(model, images, Poisson(), CONFIG, EXTENT)
-    return np.asarray(repaired_model.atoms.positions), np.asarray(repaired_model.atoms.composition[:, 0]), removed, added
+    return (
+        np.asarray(repaired_model.atoms.positions),
+        np.asarray(repaired_model.atoms.composition[:, 0]),
+        removed,
+        added,
+    )
 
 
 def test_the_truth_is_left_alone(images):
