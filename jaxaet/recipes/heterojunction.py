@@ -65,12 +65,13 @@ def against_bound(config, folder, images, truth: Atoms, true_microscope: Microsc
     covariance = folder.stage("bound", lambda: {"covariance": error_bars(known, images, Poisson(), config)})[
         "covariance"
     ]
-    variance = np.trace(covariance, axis1=1, axis2=2)
-    bound, efficiency = {}, {}
+    variance = 1e4 * np.diagonal(covariance, axis1=1, axis2=2)
+    bound, axes, efficiency = {}, {}, {}
     for label, name in enumerate(truth.species):
-        bound[name] = 100 * float(np.sqrt(np.mean(variance[truth.labels == label])))
+        mean = variance[truth.labels == label].mean(axis=0)
+        bound[name], axes[name] = float(np.sqrt(mean.sum())), np.sqrt(mean).tolist()
         efficiency[name] = bound[name] / rmsd_pm[name] if rmsd_pm[name] else None
-    return {"cramer_rao_pm": bound, "efficiency": efficiency}
+    return {"cramer_rao_pm": bound, "cramer_rao_xyz_pm": axes, "efficiency": efficiency}
 
 
 def plan(config: HeterojunctionConfig) -> dict:

@@ -89,10 +89,9 @@ def draw_figures(
     ]
     if sigma is not None:
         figures.insert(1, ("Error bars", "Standard deviation of each coordinate.", error_bar_map(positions, sigma)))
-    if errors and "cramer_rao_pm" in metrics:
-        figures.insert(
-            1, ("Errors", "Error of each axis against the bound.", error_figure(errors, metrics["cramer_rao_pm"]))
-        )
+    if errors and "cramer_rao_xyz_pm" in metrics:
+        bounds = metrics["cramer_rao_xyz_pm"]
+        figures.insert(1, ("Errors", "Error along each axis against its bound.", error_figure(errors, bounds)))
     listed = []
     for title, caption, figure in figures:
         path = folder.path / "figures" / f"{title.lower().replace(' ', '_')}.png"

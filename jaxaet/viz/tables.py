@@ -23,7 +23,12 @@ UNITS = {
     "gb": "GB",
     "e_per_a2": "e/Å²",
 }
-NAMES = {"cramer_rao": "Cramér-Rao bound", "r": "R factor", "r1": "R1 factor"}
+NAMES = {
+    "cramer_rao": "Cramér-Rao bound",
+    "cramer_rao_xyz": "Cramér-Rao bound along x, y, z",
+    "r": "R factor",
+    "r1": "R1 factor",
+}
 MOST_ITEMS = 24
 
 
