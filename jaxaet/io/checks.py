@@ -8,6 +8,8 @@ from jaxtyping import Float
 
 from jaxaet.core import Images, InputError
 
+SMALLEST, LARGEST = 0.001, 100.0  # Å, pixel sizes of any microscope
+
 
 def checked_images(path: Path, images: Any) -> Float[np.ndarray, "k ny nx"]:
     """The images as one real array; raises `InputError` unless they are alike, finite and not constant."""
@@ -23,9 +25,13 @@ def checked_images(path: Path, images: Any) -> Float[np.ndarray, "k ny nx"]:
         raise InputError(f"{path} holds an empty array of shape {images.shape}; give at least one image.")
     if images.dtype.kind not in "uif":
         raise InputError(f"{path} holds images of type {images.dtype}; store them as integers or real numbers.")
-    bad = ~np.isfinite(images).all(axis=(1, 2))
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(images.astype(np.float32)).all(axis=(1, 2))
     if bad.any():
-        raise InputError(f"{path} has NaN or infinite pixels in {_named(bad)}; remove these images or mend the pixels.")
+        raise InputError(
+            f"{path} has NaN or infinite pixels, or beyond 1e38, in {_named(bad)}; "
+            "remove these images or mend the pixels."
+        )
     constant = images.max(axis=(1, 2)) == images.min(axis=(1, 2))
     if constant.any():
         raise InputError(f"{path} has the same value in every pixel of {_named(constant)}; remove these images.")
@@ -35,10 +41,16 @@ def checked_images(path: Path, images: Any) -> Float[np.ndarray, "k ny nx"]:
 def checked_pixel_size(path: Path, value: Any) -> float:
     """The pixel size in Å; raises `InputError` if there is none, or if pixels are not square to 0.1 %."""
     if value is None:
-        raise InputError(f"{path} has no pixel size; pass pixel_size in Å, or store it in the file as pixel_size_A.")
+        raise InputError(
+            f"{path} has no pixel size; pass pixel_size in Å (data.pixel_size_a), "
+            "or store it in the file as pixel_size_A."
+        )
     sizes = np.ravel(np.asarray(value, dtype=float))
-    if sizes.size == 0 or not np.isfinite(sizes).all() or (sizes <= 0).any():
-        raise InputError(f"{path} has the pixel size {sizes.tolist()}; pass a positive pixel_size in Å.")
+    if sizes.size == 0 or not ((sizes > SMALLEST) & (sizes <= LARGEST)).all():
+        raise InputError(
+            f"{path} has the pixel size {sizes.tolist()} Å; allowed a positive one, {SMALLEST:g} to {LARGEST:g} Å; "
+            "pass pixel_size in Å (data.pixel_size_a)."
+        )
     if np.ptp(sizes) > 1e-3 * sizes[0]:
         raise InputError(f"{path} has pixels of {sizes.tolist()} Å; resample the images to square pixels.")
     return float(sizes.mean())
@@ -48,7 +60,8 @@ def checked_angles(path: Path, angles: Any, count: int) -> Float[np.ndarray, "k 
     """Angles (k, 3) in rad, from (k, 3) or from (k,) tilts about Y; raises `InputError` for any other number."""
     if angles is None:
         raise InputError(
-            f"{path} has no tilt angles; pass angles of its {count} images, or store them in the file as angles_deg."
+            f"{path} has no tilt angles; pass angles of its {count} images (data.angles_deg), "
+            "or store them in the file as angles_deg."
         )
     angles = np.asarray(angles, dtype=float)
     if angles.shape != (count, 3):

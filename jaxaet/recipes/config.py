@@ -119,7 +119,7 @@ class Instrument(Section):
     """Convergence semi-angle, mrad."""
     source_size_a: float = Field(default=0.3, ge=0, le=10)
     """Rms width of the effective source along one axis, Å."""
-    detector_inner_mrad: float = Field(default=40.0, ge=0, le=1000)
+    detector_inner_mrad: float = Field(default=40.0, gt=0, le=1000)
     """Inner collection semi-angle of the annular detector, mrad."""
     detector_outer_mrad: float = Field(default=200.0, gt=0, le=1000)
     """Outer collection semi-angle, mrad."""
@@ -144,7 +144,7 @@ class SimulatedInstrument(Instrument):
     """Convergence semi-angle, mrad."""
     source_size_a: float = Field(default=0.7, ge=0, le=10)
     """Rms width of the effective source along one axis, Å."""
-    detector_inner_mrad: float = Field(default=50.0, ge=0, le=1000)
+    detector_inner_mrad: float = Field(default=50.0, gt=0, le=1000)
     """Inner collection semi-angle of the annular detector, mrad."""
     detector_outer_mrad: float = Field(default=210.0, gt=0, le=1000)
     """Outer collection semi-angle, mrad."""

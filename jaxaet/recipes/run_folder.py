@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import Config
+from jaxaet.recipes.config import Config, TiltSeriesConfig
 from jaxaet.recipes.config_file import dump_config, load_config
 from jaxaet.recipes.progress import ProgressLine
 from jaxaet.recipes.provenance import environment, peak_memory_mb
@@ -44,8 +44,9 @@ class RunFolder:
     checkpoint leaves nothing behind; any other exception is written to `run.log` with its traceback.
     """
 
-    def __init__(self, path: Path, config: Config, log: TextIO, quiet: bool):
+    def __init__(self, path: Path, config: Config, log: TextIO, quiet: bool, made: list[Path] | None):
         self.path = path
+        self._made = made
         self.config = config
         self._log_file = log
         self._logger = logging.Logger("jaxaet")
@@ -70,13 +71,14 @@ class RunFolder:
                 f"{path} exists already and nothing is overwritten; allowed a new or empty folder; "
                 f"give another --out, or go on with a stopped run by `jaxaet run --resume {path}`."
             )
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
             log = open(path / "run.log", mode="a" if resume else "x", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); give another --out.") from None
         lock(log, path)
-        folder = cls(path, config, log, quiet)
+        folder = cls(path, config, log, quiet, None if resume else made)
         if not resume:
             folder.write_text("config.yaml", dump_config(config))
         folder._provenance = {**environment(config.precision), **identity(config), "stage_seconds": {}, **provenance}
@@ -159,7 +161,7 @@ class RunFolder:
         if error is not None:
             self._logger.error("the run ended early", exc_info=error)
         self.close()
-        if isinstance(error, InputError) and not any(self.path.glob("checkpoints/*.npz")):
+        if self._made is not None and isinstance(error, InputError) and not any(self.path.glob("checkpoints/*.npz")):
             self._remove_own_files()
 
     def close(self) -> None:
@@ -170,15 +172,18 @@ class RunFolder:
     def _remove_own_files(self) -> None:
         for name in OWN_FILES:
             (self.path / name).unlink(missing_ok=True)
-        for folder in (self.path / "checkpoints", self.path):
+        for folder in (self.path / "checkpoints", *(self._made or [])):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
 def identity(config: Config) -> dict:
     """What tells one run from another."""
-    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    return {"recipe": config.recipe, "seed": config.seed, "config_sha256": digest}
+    known = {"recipe": config.recipe, "seed": config.seed}
+    known["config_sha256"] = hashlib.sha256(dump_config(config).encode()).hexdigest()
+    if isinstance(config, TiltSeriesConfig):
+        known["data_sha256"] = hashlib.sha256(config.data.path.read_bytes()).hexdigest()
+    return known
 
 
 def begun(path: Path, config: Config) -> dict:
@@ -187,7 +192,10 @@ def begun(path: Path, config: Config) -> dict:
         provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} holds no run to resume ({error}); correct the path or start anew.") from None
-    if provenance.get("config_sha256") != identity(config)["config_sha256"]:
+    now = identity(config)
+    if provenance.get("data_sha256") != now.get("data_sha256"):
+        raise InputError("The tilt series is not the one that the run began with; restore the file or begin a new run.")
+    if provenance.get("config_sha256") != now["config_sha256"]:
         raise InputError(
             f"{path / 'config.yaml'} is not what the run began with (edited, or written by another version of jaxaet); "
             "allowed the unchanged file; restore it, or start a new run from it with `jaxaet run` and another --out."

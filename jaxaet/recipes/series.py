@@ -25,6 +25,7 @@ from jaxaet.recipes.config import Config
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.specimen import Atoms
 
+_VOXELS = 5e8  # of the first volume
 _ROUND_STEPS = 8
 _ON_FRAME = 0.2  # of the mean brightness: a brighter edge belongs to a specimen that goes on beyond it
 _GAIN = 20.0  # what a round must take off the negative log-likelihood to be followed by another
@@ -47,6 +48,12 @@ def solve_series(
         if config.reconstruction.thickness_a is None:
             extent = (*extent[:2], float(np.ptp(found["heights"])) + 8.0)
 
+    voxels = np.prod(np.asarray(extent) / config.reconstruction.voxel_a)
+    if voxels > _VOXELS:
+        raise InputError(
+            f"The first volume would have {voxels:.1e} voxels; allowed {_VOXELS:.0e}; "
+            "check the pixel size, or give a larger reconstruction.voxel_a."
+        )
     with folder.progress(config.reconstruction.iterations, "first volume") as tick:
         first = folder.stage("volume", lambda: first_stage(images, microscope, config, extent, tick))
     seen = seen_extent(images, extent)
@@ -125,7 +132,8 @@ def round_stage(model, images, likelihood, config, extent, tick) -> dict:
 def final_stage(model, images, likelihood, config, extent, tick) -> dict:
     """Weights once more, species, and the refinement of everything together."""
     atoms, _ = repair.pruned(model, config, extent)
-    model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, tick).model
+    quietly = lambda *_, **__: None  # noqa: E731
+    model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, quietly).model
     atoms, _ = repair.pruned(model, config, extent)
     model = pipeline.classified(Model(atoms, model.microscope), config)
     solution = pipeline.fit(model, images, likelihood, config, False, config.refinement.max_steps, tick)

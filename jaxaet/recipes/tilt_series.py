@@ -44,6 +44,8 @@ def load(config: TiltSeriesConfig) -> TiltSeries:
         raise InputError(
             f"{config.data.path} holds {len(series.images.data)} images; 3D needs at least 3 tilts, so add more."
         )
+    if np.ptp(np.asarray(series.images.angles), axis=0).max() < 1e-3:
+        raise InputError(f"All images of {config.data.path} have the same angle; 3D needs different tilts.")
     return series
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import HeterojunctionConfig
+from jaxaet.recipes.config import HeterojunctionConfig, TiltSeriesConfig
 from jaxaet.recipes.config_file import load_config
 from jaxaet.recipes.run_folder import RunFolder, next_free, saved_config
 
@@ -171,3 +171,29 @@ def test_the_next_free_folder_counts_on(tmp_path, monkeypatch):
     first.mkdir(parents=True)
     assert next_free("series") != first
     assert next_free("series").parent == first.parent
+
+
+def test_resume_wants_the_data_that_the_run_began_with(tmp_path):
+    file = tmp_path / "series.npz"
+    file.write_bytes(b"one series")
+    config = TiltSeriesConfig.model_validate({"data": {"path": str(file)}, "specimen": {"species": ["Si"]}})
+    run(tmp_path / "a", config, {"fit": lambda: RESULT})
+    file.write_bytes(b"another one")
+    with pytest.raises(InputError, match="not the one that the run began with"):
+        run(tmp_path / "a", config, {"fit": fail}, resume=True)
+
+
+def test_refused_input_removes_what_this_process_made_and_nothing_else(tmp_path, config):
+    def refuse():
+        raise InputError("The images are upside down; turn them.")
+
+    (tmp_path / "kept").mkdir()
+    for path in (tmp_path / "kept", tmp_path / "new" / "run"):
+        with pytest.raises(InputError):
+            run(path, config, {"load": refuse})
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "kept", config, {"load": lambda: {"x": 1 // 0}})
+    with pytest.raises(InputError):
+        run(tmp_path / "kept", config, {"load": refuse}, resume=True)
+    assert (tmp_path / "kept" / "config.yaml").exists()
