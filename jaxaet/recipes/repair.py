@@ -39,13 +39,13 @@ def repaired(model: Model, images: Images, likelihood, config: Config, extent) -
     )  # fmt: skip
     strength = strength / (counts_per_atom(kept, microscope) * float(images.grid.sampling) ** 2)
     new, new_weights = new[strength > faintest], 0.7 * strength[strength > faintest]
-    split = np.zeros(0, int)
-    if len(new) < _FEW * len(kept):  # else what looks like two atoms may have a neighbour that is missing
+    split, few = np.zeros(0, int), max(2.0, _FEW * len(kept))
+    if len(new) < few:  # else what looks like two atoms may have a neighbour that is missing
         scores, arms = elongations(residual, information, width, kept, microscope, distance)
         scores = np.where(joined | (weights < 2 * faintest), 0.0, scores)  # a joined atom is not fitted yet
         no_element = np.abs(weights[:, None] - typical).min(axis=1) > _ELEMENT * typical.min()
         split = no_element & (scores > _CLEAR)
-        if split.sum() < _FEW * len(kept):  # few wrong atoms are left to mislead, so less evidence is enough
+        if split.sum() < few:  # few wrong atoms are left to mislead, so less evidence is enough
             split = (no_element & (scores > _WEAK)) | (scores > _CERTAIN)
         split = np.flatnonzero(split)
         centres = np.asarray(kept.positions)[split]

@@ -10,7 +10,8 @@ from jaxaet.core import Grid, Images
 from jaxaet.forward import Linear, count
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
 from jaxaet.inverse import Model, Poisson
-from jaxaet.recipes.config import HeterojunctionConfig
+from jaxaet.recipes.config import Calibration, HeterojunctionConfig
+from jaxaet.recipes.pipeline import fit
 from jaxaet.recipes.repair import repaired
 from jaxaet.recipes.series import seen_extent
 from jaxaet.specimen import Atoms
@@ -60,6 +61,17 @@ def test_a_missing_atom_is_added_where_it_is(images):
     positions, _, removed, added = found(model_of(np.r_[COLUMNS[1:], PAIR], [1.0, 1.0, SULPHUR, SULPHUR]), images)
     assert (removed, added) == (0, 1)
     assert np.linalg.norm(positions[-1] - COLUMNS[0]) < 0.5
+
+
+def test_an_atom_that_is_two_is_split_along_their_axis(images):
+    start = model_of(np.r_[COLUMNS, [[0.0, 1.0, 0.0]]], [1.0, 1.0, 1.0, 0.33])
+    config = CONFIG.model_copy(update={"calibration": Calibration(angles="fixed")})
+    model = fit(start, images, Poisson(), config, True, 8, lambda *_, **__: None).model
+    positions, weights, removed, added = found(model, images)
+    assert (removed, added) == (1, 2)
+    assert np.linalg.norm(positions[-2:].mean(axis=0) - [0.0, 1.0, 0.0]) < 0.2
+    assert abs(positions[-1] - positions[-2])[2] > 1.5
+    np.testing.assert_allclose(weights[-2:].sum(), 2 * SULPHUR, rtol=0.3)
 
 
 def test_coinciding_atoms_become_one_with_their_weight(images):
