@@ -26,8 +26,17 @@ ANGLE_NAMES = {"angles_deg": np.pi / 180, "angles_rad": 1.0, "angles": np.pi / 1
 
 def read_npz(path: Path) -> Contents:
     """The arrays of a NumPy archive."""
+    arrays = {}
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-        return from_arrays(path, dict(file))
+        for name in file.files:
+            try:
+                arrays[name] = file[name]
+            except ValueError:  # NumPy's answer to an array of objects, which could run any code
+                raise InputError(
+                    f"{path} holds Python objects under {name}, such as images of different sizes; "
+                    "crop or pad images to one size and store one array (image, row, column)."
+                ) from None
+    return from_arrays(path, arrays)
 
 
 def read_hdf5(path: Path) -> Contents:

@@ -183,3 +183,11 @@ def test_unfit_metadata_is_not_saved(metadata, words, tmp_path):
     images = Images(files.series(), files.ANGLES, Grid(files.SHAPE, files.SAMPLING))
     assert_refused("metadata", words, save_tilt_series, tmp_path / "a.npz", images, **metadata)
     assert not list(tmp_path.iterdir())
+
+
+def test_images_of_different_sizes_in_an_archive(tmp_path):
+    path = tmp_path / "a.npz"
+    images = np.empty(3, object)
+    images[:] = [np.ones((4, 5)), np.ones((4, 5)), np.ones((4, 6))]
+    np.savez(path, projections=images, angles_deg=np.arange(3.0), pixel_size_A=0.3)
+    assert_refused(path, ["projections", "different sizes"], load_tilt_series, path)
