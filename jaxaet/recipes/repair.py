@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
-from jaxaet.core import Images, project
+from jaxaet.core import Images, InputError, project
 from jaxaet.forward import Linear, probe_profile
 from jaxaet.instrument import Microscope
 from jaxaet.inverse import Model
@@ -70,14 +70,22 @@ def elongations(residual, information, width, atoms: Atoms, microscope: Microsco
 
 
 def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
-    """The bright atoms inside the volume, those too close together joined into one, and which ones were joined."""
+    """The bright atoms inside the volume, those too close together joined into one, and which ones were joined.
+
+    Raises `InputError` when none is left.
+    """
     atoms, tilts, grid = model.atoms, model.microscope.tilts, model.microscope.grid
     weights, positions = np.asarray(atoms.composition[:, 0]), np.asarray(atoms.positions)
+    nothing = InputError("No atom is left that explains the images; check the angles and the specimen's species.")
+    if not (weights > 0).any():
+        raise nothing
     kept = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
     kept &= np.all(np.abs(positions) < 0.5 * np.asarray(extent), axis=1)
     pixels = np.asarray(grid.pixels(project(atoms.positions, tilts.angles) + tilts.shifts[:, None]))
     inside = np.all((pixels > 0) & (pixels < np.array(grid.shape[::-1]) - 1), axis=-1)
     kept &= inside.sum(axis=0) >= _VIEWS
+    if not kept.any():
+        raise nothing
     positions, weights, count = merge_close(positions[kept], weights[kept], config.tracing.min_distance_a)
     return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxaet.core import Grid, Images
+from jaxaet.core import Grid, Images, InputError
 from jaxaet.forward import Linear, count
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
 from jaxaet.inverse import Model, Poisson
@@ -89,6 +89,12 @@ def test_an_atom_outside_the_volume_is_removed(images):
     positions, _, removed, _ = found(model, images)
     assert removed == 1
     assert np.abs(positions).max() < 10
+
+
+@pytest.mark.parametrize(("z", "weight"), [(0.0, -0.1), (300.0, 1.0)])
+def test_a_model_of_which_nothing_is_left_is_a_sentence(images, z, weight):
+    with pytest.raises(InputError, match="No atom is left"):
+        found(model_of(np.array([[0.0, 0.0, z]]), [weight]), images)
 
 
 def test_a_specimen_that_ends_inside_the_images_is_not_searched_beside_them():
