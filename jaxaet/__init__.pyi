@@ -7,8 +7,25 @@ from .core import (
     rigid_alignment as rigid_alignment,
     rotation_matrix as rotation_matrix,
 )
-from .forward import Dense as Dense, Linear as Linear, Tiled as Tiled, count as count
-from .instrument import AnnularDetector as AnnularDetector, Beam as Beam, Microscope as Microscope, Tilts as Tilts
+from .forward import (
+    Blurred as Blurred,
+    Dense as Dense,
+    FrozenPhonons as FrozenPhonons,
+    Linear as Linear,
+    Multislice as Multislice,
+    Snapshots as Snapshots,
+    Tiled as Tiled,
+    count as count,
+)
+from .instrument import (
+    Aberrations as Aberrations,
+    AnnularDetector as AnnularDetector,
+    Beam as Beam,
+    Microscope as Microscope,
+    SegmentedDetector as SegmentedDetector,
+    StageVibration as StageVibration,
+    Tilts as Tilts,
+)
 from .inverse import (
     FirstOrder as FirstOrder,
     Gaussian as Gaussian,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxaet
-from jaxaet.forward import Dense, Tiled
+from jaxaet.forward import AtomPlanes, Cell, Dense, Direct, Lens, Prism, Slabs, Tiled
 from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Solution
 from jaxaet.inverse.preconditioner import Blocks, Inverse
 
@@ -24,6 +24,19 @@ IMAGES = jaxaet.Images(jnp.ones((1, 4, 6)), TILTS.angles, GRID)
 MODEL = Model(ATOMS, jaxaet.Microscope(BEAM, DETECTOR, TILTS, GRID))
 PROBLEM = Problem(jaxaet.Linear(), MODEL, IMAGES, lambda m: m.atoms.positions, Poisson())
 EXAMPLES = {
+    "Aberrations": jaxaet.Aberrations(),
+    "AtomPlanes": AtomPlanes(3),
+    "Blurred": jaxaet.Blurred(),
+    "Cell": Cell(8, 4.0),
+    "Direct": Direct(),
+    "FrozenPhonons": jaxaet.FrozenPhonons(jnp.ones((2, 2, 3))),
+    "Lens": Lens(8),
+    "Multislice": jaxaet.Multislice.plan(ATOMS, MODEL.microscope),
+    "Prism": Prism(2, 8, 4),
+    "SegmentedDetector": jaxaet.SegmentedDetector(0.06, 0.2),
+    "Slabs": Slabs(3, 1.0),
+    "Snapshots": jaxaet.Snapshots(jnp.ones((2, 2, 3))),
+    "StageVibration": jaxaet.StageVibration(0.1, 0.2, 0.3),
     "AnnularDetector": DETECTOR,
     "Atoms": ATOMS,
     "Beam": BEAM,

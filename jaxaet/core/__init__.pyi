@@ -1,4 +1,4 @@
-from .errors import InputError as InputError
+from .errors import InputError as InputError, known as known
 from .grid import Grid as Grid
 from .images import Images as Images, Volume as Volume
 from .rotations import (

@@ -1,10 +1,17 @@
-"""Specimen × instrument → images: scattering tables, the linear model, noise."""
+"""Specimen × instrument → images: scattering tables, the linear and the multislice model, noise."""
 
+from jaxaet.forward.cell import Cell as Cell
 from jaxaet.forward.linear import Forward as Forward, Linear as Linear
+from jaxaet.forward.methods import Direct as Direct, Prism as Prism
+from jaxaet.forward.multislice import Multislice as Multislice
 from jaxaet.forward.noise import count as count
+from jaxaet.forward.potential import AtomPlanes as AtomPlanes, Slabs as Slabs
+from jaxaet.forward.probe import Lens as Lens
 from jaxaet.forward.profile import (
     object_transfer as object_transfer,
     probe_profile as probe_profile,
     profile_error as profile_error,
 )
 from jaxaet.forward.splat import Dense as Dense, Tiled as Tiled
+from jaxaet.forward.thermal import Blurred as Blurred, FrozenPhonons as FrozenPhonons, Snapshots as Snapshots
+from jaxaet.forward.waves import diffraction_patterns as diffraction_patterns, exit_waves as exit_waves

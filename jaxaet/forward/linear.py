@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxaet.core import Images, project
+from jaxaet.forward.blur import blurred
 from jaxaet.forward.profile import probe_profile
 from jaxaet.forward.splat import NEGLIGIBLE, Dense, Tiled, reach_of
 from jaxaet.instrument import Microscope
@@ -30,10 +31,12 @@ class Linear(eqx.Module):
     Each image is the sum over atoms and species of the species' probe-convolved profile (`forward.profile`) with
     its own cross-section, widened by each atom's `u2`: counts = scale · dose · pixel area · Σ + offset.
     `splat` says how the sum is done: `Dense()`, or `Tiled` through `Linear.plan`. Any number of atoms and tilts;
-    nothing retraces when only values change.
+    nothing retraces when only values change. `margin`: pixels around the images from which a vibration of the stage
+    brings atoms in, static.
     """
 
     splat: Dense | Tiled = Dense()
+    margin: int = eqx.field(static=True, default=16)
 
     @classmethod
     def plan(cls, atoms: Atoms, microscope: Microscope) -> "Linear":
@@ -47,13 +50,16 @@ class Linear(eqx.Module):
     def __call__(self, atoms: Atoms, microscope: Microscope) -> Images:
         """The mean images: `atoms` seen by `microscope`, (k, ny, nx) counts."""
         points, weights, variances = gaussians(atoms, microscope)
-
-        def view(inputs):
-            points, scale, offset = inputs
-            return scale * self.splat(points, weights, variances, microscope.grid.shape) + offset
-
-        data = jax.lax.map(view, (points, microscope.scale, microscope.offset))
-        return Images(data, microscope.tilts.angles, microscope.grid)
+        grid, vibration = microscope.grid, microscope.vibration
+        margin = 0 if vibration is None else self.margin
+        shape = (grid.shape[0] + 2 * margin, grid.shape[1] + 2 * margin)
+        data = jax.lax.map(lambda points: self.splat(points, weights, variances, shape), points + margin)
+        if vibration is not None:
+            y, x = grid.coordinates()
+            origin = y[0] - margin * grid.sampling, x[0] - margin * grid.sampling
+            data = blurred(data, origin, grid.sampling, None, vibration, grid)
+        scale, offset = (leaf[:, None, None] for leaf in (microscope.scale, microscope.offset))
+        return Images(scale * data + offset, microscope.tilts.angles, grid)
 
     def reach(self, atoms: Atoms, microscope: Microscope, negligible: float = NEGLIGIBLE) -> Float[Array, ""]:
         """Pixels from an atom beyond which each of its Gaussians is below the fraction `negligible` of its peak."""
@@ -65,12 +71,10 @@ def gaussians(
     atoms: Atoms, microscope: Microscope
 ) -> tuple[Float[Array, "k n 2"], Float[Array, "n g"], Float[Array, "n g"]]:
     """Each atom's pixel coordinates in each view, and the peak counts and variances in pixels² of its Gaussians."""
-    beam, detector, tilts, grid = microscope.beam, microscope.detector, microscope.tilts, microscope.grid
+    beam, detector, tilts, grid = microscope.beam, microscope.annular, microscope.tilts, microscope.grid
     seen = project(atoms.positions, tilts.angles) + tilts.shifts[:, None]
     cross_sections, variances = probe_profile(atoms.species, beam, detector)
-    content = jnp.sum(jnp.abs(atoms.composition), axis=1)
-    shared_u2 = jnp.abs(atoms.composition) @ atoms.species_u2 / jnp.where(content > 0, content, 1.0)
-    variances = (variances[None] + (atoms.u2 + shared_u2)[:, None]) / grid.sampling**2
+    variances = (variances[None] + atoms.total_u2[:, None]) / grid.sampling**2
     response = jnp.broadcast_to(detector.response, atoms.composition.shape)
     weights = beam.dose / (2 * jnp.pi) * (atoms.composition * response) @ cross_sections / variances
     return grid.pixels(seen), weights, variances

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxaet.core import Images, InputError
 from jaxaet.forward import Forward
-from jaxaet.instrument import Microscope
+from jaxaet.instrument import Microscope, each_image
 from jaxaet.inverse.likelihood import Gaussian, Poisson
 from jaxaet.specimen import Atoms
 
@@ -85,13 +85,9 @@ class Problem(eqx.Module):
     def _kinds(self) -> list[str]:
         label = jax.tree.map(lambda _: "global", self.model)
         label = eqx.tree_at(_per_atom, label, ("atom",) * 3)
-        return jax.tree.leaves(self.free(eqx.tree_at(_per_image, label, ("image",) * 4)))
+        images = ("image",) * len(each_image(self.model.microscope))
+        return jax.tree.leaves(self.free(eqx.tree_at(lambda m: each_image(m.microscope), label, images)))
 
 
 def _per_atom(model: Model):
     return model.atoms.positions, model.atoms.composition, model.atoms.u2
-
-
-def _per_image(model: Model):
-    tilts = model.microscope.tilts
-    return tilts.angles, tilts.shifts, model.microscope.scale, model.microscope.offset

@@ -22,7 +22,7 @@ Tick = Callable[..., None]
 
 def atom_width(atoms: Atoms, microscope: Microscope) -> float:
     """Rms width in Å of the Gaussian with the area and the peak of an atom's image, averaged over the atoms."""
-    amplitudes, variances = probe_profile(atoms.species, microscope.beam, microscope.detector)
+    amplitudes, variances = probe_profile(atoms.species, microscope.beam, microscope.annular)
     variances = variances[None] + atoms.species_u2[:, None] + (jnp.mean(atoms.u2) if len(atoms) else 0.0)
     return float(jnp.mean(jnp.sqrt(amplitudes.sum(axis=1) / (amplitudes / variances).sum(axis=1))))
 
@@ -75,7 +75,7 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
     def free(model: Model) -> tuple:
         atoms, microscope = model.atoms, model.microscope
         leaves = [atoms.positions, microscope.offset]
-        leaves.append(atoms.composition if weights else microscope.detector.response)
+        leaves.append(atoms.composition if weights else microscope.annular.response)
         if not known:
             leaves += [microscope.scale, microscope.beam.semi_angle]
             leaves.append(atoms.u2 if config.refinement.u2 == "per_atom" and not weights else atoms.species_u2)
@@ -97,7 +97,7 @@ def fit(model: Model, images: Images, likelihood, config: Config, weights: bool,
 
 def expected_weights(config: Config, microscope: Microscope) -> np.ndarray:
     """What the table says each species scatters, in units of the first one, (s,)."""
-    amplitudes, _ = probe_profile(species_of(config), microscope.beam, microscope.detector)
+    amplitudes, _ = probe_profile(species_of(config), microscope.beam, microscope.annular)
     total = np.asarray(amplitudes.sum(axis=1))
     return total / total[0]
 

@@ -98,5 +98,5 @@ def typical_weights(atoms: Atoms, config: Config, microscope: Microscope) -> np.
 
 def counts_per_atom(atoms: Atoms, microscope: Microscope) -> float:
     """Counts in an image of one atom of the first species, per Å² of pixel."""
-    amplitudes, _ = probe_profile(atoms.species, microscope.beam, microscope.detector)
+    amplitudes, _ = probe_profile(atoms.species, microscope.beam, microscope.annular)
     return float(amplitudes[0].sum() * microscope.beam.dose * jnp.mean(microscope.scale))

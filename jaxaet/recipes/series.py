@@ -195,7 +195,7 @@ def to_arrays(model: Model) -> dict:
         "shifts": np.asarray(microscope.tilts.shifts),
         "scale": np.asarray(microscope.scale),
         "offset": np.asarray(microscope.offset),
-        "response": np.asarray(microscope.detector.response),
+        "response": np.asarray(microscope.annular.response),
         "dose": np.asarray(microscope.beam.dose),
         "semi_angle": np.asarray(microscope.beam.semi_angle),
     }

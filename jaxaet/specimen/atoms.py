@@ -61,6 +61,12 @@ class Atoms(eqx.Module):
         return self.positions.shape[0]
 
     @property
+    def total_u2(self) -> Float[Array, " n"]:
+        """`u2` and what each atom shares of `species_u2`, (n,) in Å²."""
+        content = jnp.sum(jnp.abs(self.composition), axis=1)
+        return self.u2 + jnp.abs(self.composition) @ self.species_u2 / jnp.where(content > 0, content, 1.0)
+
+    @property
     def labels(self) -> np.ndarray:
         """The index into `species` of each atom's largest weight, (n,) integers on the host."""
         return np.argmax(np.asarray(self.composition), axis=1)
