@@ -26,8 +26,9 @@ def exit_waves(
     """The waves (p, n, n) behind the atoms, on the pixels of the cell, at the height of the last plane.
 
     `atoms`: turned as the beam sees them, with x and y from the middle of the cell. `positions`: (x, y) of the probes,
-    Å from the middle; without them one plane wave of amplitude 1. Of a probe the squared Fourier coefficients sum to 1. `slicing`: 16 `AtomPlanes` by default. `lens`: by default the aperture's own Fourier
-    coefficients. Raises `InputError` for atoms outside the cell and for a cell that cannot hold the aperture.
+    Å from the middle; without them one plane wave of amplitude 1. Of a probe the squared Fourier coefficients sum to 1.
+    `slicing`: 16 `AtomPlanes` by default. `lens`: by default the aperture's own Fourier coefficients.
+    Raises `InputError` for atoms outside the cell and for a cell that cannot hold the aperture.
     """
     slicing = AtomPlanes(16) if slicing is None else slicing
     lens = Lens(cell.pixels, 1) if lens is None else lens

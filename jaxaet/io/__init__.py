@@ -1,6 +1,10 @@
 """Files and other programs. The only room that knows formats, ASE and RosettaSciIO."""
 
-from jaxaet.io.abtem import from_abtem as from_abtem, to_abtem as to_abtem
+from jaxaet.io.abtem import (
+    from_abtem as from_abtem,
+    to_abtem as to_abtem,
+    to_abtem_potential as to_abtem_potential,
+)
 from jaxaet.io.atoms import (
     from_ase as from_ase,
     load_atoms as load_atoms,

@@ -7,9 +7,13 @@ atom first. abTEM is under the GPL and optional: it is imported here only, when 
 from functools import singledispatch
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxaet.core import Grid, Images, InputError
+from jaxaet.forward import Cell, Slabs
+from jaxaet.forward.potential import species_gaussians
+from jaxaet.forward.scattering import Table
 from jaxaet.instrument import Aberrations, AnnularDetector, Beam
 from jaxaet.io.atoms import from_ase
 from jaxaet.specimen import Atoms
@@ -21,6 +25,7 @@ _PAIRS = (
 )  # fmt: skip
 _SINGLES = (("c10", "C10"), ("c30", "C30"), ("c50", "C50"))
 _MRAD = 1e3
+_VOLT_SQUARE_ANGSTROM = 47.87801  # h² / (2 pi m e), what a scattering factor of 1 Å is as an integrated potential
 
 
 def imported() -> Any:
@@ -34,7 +39,7 @@ def imported() -> Any:
 
 @singledispatch
 def to_abtem(ours: Any, length: float = 0.0, pixels: int = 0) -> Any:
-    """The abTEM object for `Atoms` (an `ase.Atoms` in a cell), a `Beam`, an `AnnularDetector` or a `Grid` of scan points.
+    """The abTEM object for `Atoms` (`ase.Atoms` in a cell), a `Beam`, an `AnnularDetector` or a `Grid` of scan points.
 
     `length`: side of abTEM's square cell, Å; `pixels`: along it. The height of the cell is that of the atoms and 2 Å at
     each end. Raises `InputError` for atoms outside the cell, for mixed atoms, and without abTEM.
@@ -93,11 +98,26 @@ def _(ours: Grid, length: float = 0.0, pixels: int = 0) -> Any:
     return imported().GridScan(start=start, end=end, gpts=(nx, ny), endpoint=False)
 
 
+def to_abtem_potential(atoms: Atoms, beam: Beam, cell: Cell, slabs: Slabs, table: Table = "lobato") -> Any:
+    """abTEM's `PotentialArray` (V Å) of our own potential in `slabs`, and the height of its entrance in Å.
+
+    `atoms`: turned as the beam sees them, with x and y from the middle of the cell.
+    """
+    found = species_gaussians(atoms, beam, table)
+    heights = slabs.heights(found, jnp.ones(len(atoms), atoms.positions.dtype))
+    volts = _VOLT_SQUARE_ANGSTROM / (beam.mass_ratio * beam.wavelength)
+    phases = np.asarray(volts * slabs.phases(cell, found, heights))
+    array = imported().PotentialArray(
+        np.swapaxes(phases, 1, 2), slice_thickness=float(slabs.thickness), extent=float(cell.length)
+    )
+    return array, float(heights[0] + 0.5 * slabs.thickness)
+
+
 def from_abtem(theirs: Any, length: float = 0.0, pixels: int = 0) -> Any:
     """What an abTEM object is with us: `Atoms`, `Beam`, `AnnularDetector`, `Images`, or an array (…, y, x).
 
-    `ase.Atoms` become `Atoms` about the middle of a cell of `length` Å (their own cell's side if 0), with z turned over;
-    a `Probe` a `Beam`; a measured image an `Images` of one image at angle 0 in fractions of the beam; waves,
+    `ase.Atoms` become `Atoms` about the middle of a cell of `length` Å (their own cell's side if 0), with z turned
+    over; a `Probe` a `Beam`; a measured image an `Images` of one image at angle 0 in fractions of the beam; waves,
     potentials and diffraction patterns become arrays with y before x, and diffraction patterns as they are.
     Raises `InputError` for anything else.
     """
