@@ -44,6 +44,7 @@ EXAMPLES = {
     "Dense": Dense(),
     "Inverse": Inverse(jnp.eye(6), jnp.ones(6)),
     "FirstOrder": FirstOrder(),
+    "Frames": jaxaet.core.Frames(jnp.ones((1, 2, 4, 6)), TILTS.angles, GRID),
     "FirstOrderState": FirstOrder().start(PROBLEM, jnp.ones(())),
     "GaussNewton": GaussNewton(),
     "Gaussian": Gaussian(),

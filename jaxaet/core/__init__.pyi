@@ -1,6 +1,6 @@
 from .errors import InputError as InputError, known as known
 from .grid import Grid as Grid
-from .images import Images as Images, Volume as Volume
+from .images import Frames as Frames, Images as Images, Volume as Volume
 from .rotations import (
     euler_angles as euler_angles,
     project as project,

@@ -4,7 +4,14 @@ from jaxaet.forward.cell import Cell as Cell
 from jaxaet.forward.linear import Forward as Forward, Linear as Linear
 from jaxaet.forward.methods import Direct as Direct, Prism as Prism
 from jaxaet.forward.multislice import Multislice as Multislice
-from jaxaet.forward.noise import count as count
+from jaxaet.forward.noise import (
+    contamination as contamination,
+    count as count,
+    displaced as displaced,
+    dose as dose,
+    drift_path as drift_path,
+    raw_frames as raw_frames,
+)
 from jaxaet.forward.potential import AtomPlanes as AtomPlanes, Slabs as Slabs
 from jaxaet.forward.probe import Lens as Lens
 from jaxaet.forward.profile import (
