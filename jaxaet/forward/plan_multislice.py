@@ -17,6 +17,7 @@ _SPARE = 1.08  # how far the waves reach beyond the detector
 _RIM = 0.35  # 1/Å, by which the cut through its tails widens a probe's spectrum
 _NEAR = 4.0  # Å around a block within which atoms set how many planes it takes
 _FOCI = 7
+_ATOM = 2.0  # Å, which the potential of an atom extends along the beam
 
 
 def planned(
@@ -39,7 +40,7 @@ def planned(
     scan = tuple(int(np.ceil((n - 1) / stride)) + 1 + 2 * outside for n in grid.shape)
     points, corner = seen(atoms, microscope), -0.5 * np.array(grid.shape[::-1]) * float(grid.sampling) - reach
     places, extent = census(points, corner, scan, per_block, step, float(cell.length))
-    count = max(3, int(np.ceil(extent / spacing)) + (3 if slabs else 1))
+    count = max(3, int(np.ceil((extent + (_ATOM if slabs else 0.0)) / spacing)) + 1)
     slicing = Slabs(count, spacing) if slabs else AtomPlanes(count)
     radius = float(beam.semi_angle / beam.wavelength)
     if prism is None:

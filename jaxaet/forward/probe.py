@@ -46,7 +46,7 @@ class Lens(eqx.Module):
     def window(self, cell: Cell, pixels: int) -> Float[Array, "n n"]:
         """What is kept of the probe: all near its middle, nothing from half the cell's length on."""
         place = Cell(pixels, cell.length).places()
-        radius = jnp.sqrt(place[:, None] ** 2 + place[None] ** 2)
+        radius = jnp.sqrt(place[:, None] ** 2 + place[None] ** 2 + 1e-12)
         out = jnp.clip((0.5 * cell.length - radius) / (0.3 * cell.length), 0.0, 1.0)
         return 0.5 - 0.5 * jnp.cos(jnp.pi * out)
 
@@ -57,7 +57,7 @@ class Lens(eqx.Module):
         it is even.
         """
         cut = 1 - jnp.sum(jnp.abs(self.wave(cell, beam, jnp.zeros(()), jnp.zeros(()))) ** 2)
-        radius = jnp.sqrt(x**2 + y**2) / cell.length
+        radius = jnp.sqrt(x**2 + y**2 + 1e-12) / cell.length
         density = jnp.clip((radius - 0.2) / 0.3, 0.0, 1.0) / jnp.maximum(radius, 0.1) ** 3
         small = jnp.minimum(jnp.max(y), jnp.max(x)) < 0.5 * cell.length
         density = jnp.where(small, 1.0, density)

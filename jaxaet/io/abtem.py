@@ -130,7 +130,7 @@ def from_abtem(theirs: Any, length: float = 0.0, pixels: int = 0) -> Any:
         moved.positions = (theirs.positions - [middle, middle, 0.5 * theirs.cell[2, 2]]) * [1, 1, -1]
         return from_ase(moved)
     if kind == "Probe":
-        given = theirs.aberrations.parameters if hasattr(theirs.aberrations, "parameters") else {}
+        given = theirs.aberrations.aberration_coefficients
         values = {name: given.get(symbol, 0.0) for name, symbol in _SINGLES}
         for name, symbol, azimuth, fold in _PAIRS:
             turn = fold * given.get(azimuth, 0.0)
