@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from jaxaet.recipes.cache import user_cache
+
 
 def prepare(precision: str) -> None:
     """Choose the precision, "float32" or "float64", and keep compiled programs for the next run."""
@@ -21,8 +23,7 @@ def prepare(precision: str) -> None:
 
 def cache_folder() -> Path:
     """Where compiled programs are kept."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "jaxaet" / "jax"
+    return user_cache() / "jax"
 
 
 def writable(folder: Path) -> bool:

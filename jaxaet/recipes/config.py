@@ -158,6 +158,55 @@ class SimulatedInstrument(Instrument):
     """Mean background of every pixel, electrons."""
 
 
+class RawInstrument(SimulatedInstrument):
+    """The microscope of the AET paper, with images as large as it took them."""
+
+    image_pixels: Annotated[tuple[Pixels, Pixels], LAX] = (512, 512)
+    """Rows and columns of each image."""
+
+
+class Vibration(Section):
+    """How the free-standing sheet moves during the exposure."""
+
+    amplitude_a: float = Field(default=0.5, ge=0, le=10)
+    """Amplitude of its oscillation along its own normal, Å; each image sees what its tilt projects of it."""
+    width_a: float = Field(default=0.1, ge=0, le=10)
+    """Rms width of what is not harmonic in it, along the same line in each image, Å."""
+
+
+class RecordedFrames(Section):
+    """How the frames of each image are recorded."""
+
+    frames: int = Field(default=10, ge=1, le=1000)
+    """Frames of each image, which share its dose."""
+    drift_a_per_frame: float = Field(default=0.2, ge=0, le=100)
+    """Drift of the specimen from one frame to the next, Å, in a random direction in each image."""
+    line_jitter_a: float = Field(default=0.02, ge=0, le=10)
+    """Rms displacement of each scan line along each axis, Å."""
+    readout_counts: float = Field(default=0.3, ge=0, le=1e6)
+    """Rms read-out noise of each pixel of each frame, electrons."""
+
+
+class Background(Section):
+    """What lies under the specimen, beside the uniform background of the instrument."""
+
+    contamination_counts: float = Field(default=3.0, ge=0, le=1e9)
+    """Mean signal of the contamination in every pixel of the sum of an image's frames, electrons."""
+    correlation_a: float = Field(default=20.0, gt=0.01, le=1e5)
+    """Distance over which the contamination changes, Å."""
+
+
+class MultisliceModel(Section):
+    """The multislice model that makes the images."""
+
+    snapshots: int = Field(default=4, ge=0, le=1000)
+    """Frozen-phonon snapshots of the moving atoms; 0 takes their mean potential, without thermal diffuse scattering."""
+    stride: float = Field(default=1.5, ge=0.1, le=10)
+    """Distance of the computed scan points in pixels; the source blurs more than lies between them."""
+    spacing_a: float = Field(default=2.0, gt=0.05, le=100)
+    """Typical distance of the planes of atoms, Å."""
+
+
 class Calibration(Section):
     """What to believe about the tilt angles."""
 
@@ -225,11 +274,16 @@ class Common(Section):
     """Seed of all randomness."""
     precision: Literal["float32", "float64"] = "float32"
     """Floating-point precision of the whole run."""
+
+
+class Solving(Common):
+    """The keys of every recipe that ends in atoms, that are not in a block."""
+
     error_bars: bool = True
     """Whether to compute the standard deviation of every coordinate."""
 
 
-class HeterojunctionConfig(Common):
+class HeterojunctionConfig(Solving):
     """Simulate the AET paper's experiment, solve it without the answer, and score it against the truth."""
 
     recipe: Literal["heterojunction"] = "heterojunction"
@@ -241,7 +295,7 @@ class HeterojunctionConfig(Common):
     refinement: Refinement = Refinement()
 
 
-class TiltSeriesConfig(Common):
+class TiltSeriesConfig(Solving):
     """Turn a measured tilt series into atoms."""
 
     recipe: Literal["tilt_series"] = "tilt_series"
@@ -254,6 +308,19 @@ class TiltSeriesConfig(Common):
     refinement: Refinement = Refinement()
 
 
-Config = HeterojunctionConfig | TiltSeriesConfig
-RECIPES = {"heterojunction": HeterojunctionConfig, "tilt_series": TiltSeriesConfig}
-SCHEMA = TypeAdapter(Annotated[Config, Field(discriminator="recipe")])
+class SimulationConfig(Common):
+    """Make the raw frames of the AET paper's experiment by multislice, and keep the truth apart from them."""
+
+    recipe: Literal["simulation"] = "simulation"
+    specimen: HeterojunctionSpecimen = HeterojunctionSpecimen()
+    instrument: RawInstrument = RawInstrument()
+    vibration: Vibration = Vibration()
+    frames: RecordedFrames = RecordedFrames()
+    background: Background = Background()
+    multislice: MultisliceModel = MultisliceModel()
+
+
+Config = HeterojunctionConfig | TiltSeriesConfig  # of the recipes that end in atoms
+AnyConfig = Config | SimulationConfig
+RECIPES = {"heterojunction": HeterojunctionConfig, "tilt_series": TiltSeriesConfig, "simulation": SimulationConfig}
+SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

@@ -13,11 +13,11 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import SCHEMA, Config
+from jaxaet.recipes.config import SCHEMA, AnyConfig
 from jaxaet.recipes.config_errors import problem, sentence
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
     """The configuration of a YAML file, with `key.path=value` overrides put in.
 
     Raises `InputError` with one line for each thing wrong: `file:line: key: found …; allowed …; do …`.
@@ -40,7 +40,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError("\n".join(lines)) from None
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: AnyConfig) -> str:
     """The configuration as YAML, every default filled in; `load_config` reads it back unchanged."""
     data = config.model_dump(mode="json")
     stream = io.StringIO()

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import Config, TiltSeriesConfig
+from jaxaet.recipes.config import AnyConfig, TiltSeriesConfig
 from jaxaet.recipes.config_file import dump_config, load_config
 from jaxaet.recipes.progress import ProgressLine
 from jaxaet.recipes.provenance import environment, peak_memory_mb
@@ -30,7 +30,7 @@ def next_free(name: str) -> Path:
     return path
 
 
-def saved_config(path: Path) -> Config:
+def saved_config(path: Path) -> AnyConfig:
     """The configuration of a run folder; `InputError` if the folder holds no run."""
     if not all((Path(path) / name).is_file() for name in OWN_FILES):
         raise InputError(f"{path} holds no run to resume; allowed a folder that `jaxaet run` wrote; correct the path.")
@@ -44,7 +44,7 @@ class RunFolder:
     checkpoint leaves nothing behind; any other exception is written to `run.log` with its traceback.
     """
 
-    def __init__(self, path: Path, config: Config, log: TextIO, quiet: bool, made: list[Path] | None):
+    def __init__(self, path: Path, config: AnyConfig, log: TextIO, quiet: bool, made: list[Path] | None):
         self.path = path
         self._made = made
         self.config = config
@@ -58,7 +58,7 @@ class RunFolder:
         self._provenance: dict = {}
 
     @classmethod
-    def create(cls, path: Path, config: Config, resume: bool = False, quiet: bool = False) -> "RunFolder":
+    def create(cls, path: Path, config: AnyConfig, resume: bool = False, quiet: bool = False) -> "RunFolder":
         """Begin a run in a folder that is new or empty, or go on with the one it holds.
 
         Raises `InputError` if the folder is not empty (without `resume`), holds another configuration (with
@@ -177,7 +177,7 @@ class RunFolder:
                 folder.rmdir()
 
 
-def identity(config: Config) -> dict:
+def identity(config: AnyConfig) -> dict:
     """What tells one run from another."""
     known = {"recipe": config.recipe, "seed": config.seed}
     known["config_sha256"] = hashlib.sha256(dump_config(config).encode()).hexdigest()
@@ -186,7 +186,7 @@ def identity(config: Config) -> dict:
     return known
 
 
-def begun(path: Path, config: Config) -> dict:
+def begun(path: Path, config: AnyConfig) -> dict:
     """What an earlier process has noted of this very run; `InputError` if the folder holds another one."""
     try:
         provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))

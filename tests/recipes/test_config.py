@@ -12,6 +12,7 @@ from jaxaet.recipes.config_file import load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EXAMPLES = sorted(CONFIGS.rglob("*.yaml"))
+FULL = {"heterojunction": "heterojunction", "tilt_series": "tilt_series", "simulation": "heterojunction_multislice"}
 
 
 @pytest.fixture
@@ -35,20 +36,23 @@ def keys_of(tree: dict, prefix=()):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_valid(path, series):
-    wants_file = "recipe: tilt_series" in path.read_text()
-    config = load_config(path, series if wants_file else [])
-    assert isinstance(config, TiltSeriesConfig if wants_file else HeterojunctionConfig)
+    recipe = YAML(typ="safe").load(path.read_text())["recipe"]
+    config = load_config(path, series if recipe == "tilt_series" else [])
+    assert isinstance(config, RECIPES[recipe])
 
 
 def test_the_full_examples_state_the_defaults(series, tmp_path):
     empty = tmp_path / "empty.yaml"
-    for name, overrides in (("heterojunction", []), ("tilt_series", series)):
-        empty.write_text(f"recipe: {name}\n")
+    for recipe, name in FULL.items():
+        overrides = series if recipe == "tilt_series" else []
+        empty.write_text(f"recipe: {recipe}\n")
         assert load_config(CONFIGS / f"{name}.yaml", overrides) == load_config(empty, overrides)
 
 
 def test_the_full_examples_name_every_key(series):
-    for name, overrides in (("heterojunction", []), ("tilt_series", series)):
+    assert FULL.keys() == RECIPES.keys()
+    for recipe, name in FULL.items():
+        overrides = series if recipe == "tilt_series" else []
         written = YAML(typ="safe").load((CONFIGS / f"{name}.yaml").read_text())
         resolved = load_config(CONFIGS / f"{name}.yaml", overrides).model_dump(mode="json")
         left_out = set(keys_of(resolved)) - set(keys_of(written))
