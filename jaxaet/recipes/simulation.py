@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxaet.core import Grid, Images, rotation_matrix
+from jaxaet.core import Frames, Grid, Images, rotation_matrix
 from jaxaet.forward import Blurred, FrozenPhonons, Multislice, contamination, drift_path, raw_frames
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration, Tilts
 from jaxaet.io import save_arrays, save_atoms
@@ -23,6 +23,7 @@ from jaxaet.viz import save_figure, tilt_series_figure, write_report
 
 SECONDS_PER_UNIT = 8e-9  # of a probe, a slice and a pixel of its wave, on two CPU cores
 SECONDS_PER_PIXEL = 1e-6  # of a frame, to count and to write it
+SHOWN_PIXELS = 320
 
 
 def run(config: SimulationConfig, folder: RunFolder) -> dict:
@@ -31,19 +32,16 @@ def run(config: SimulationConfig, folder: RunFolder) -> dict:
     motion_key, dirt_key, drift_key, noise_key = jax.random.split(rest, 4)
     atoms, seen = paper_heterojunction(specimen_key, config.specimen.interface), microscope(config)
     rendered = render(config, folder, atoms, seen, motion_key)
-    shape, options, dirt = seen.grid.shape, config.frames, config.background
+    options, dirt = config.frames, config.background
     images = len(seen.tilts.angles)
     signal = jnp.stack([image["image"] for image in rendered]) * config.instrument.dose_e_per_a2 / images
     background = contamination(seen.grid, images, dirt.contamination_counts, dirt.correlation_a, dirt_key)
     background = background + config.instrument.background_counts
-    path = drift_path(
-        drift_key, images, options.frames, shape[0], options.drift_a_per_frame, options.line_jitter_a
-    )  # fmt: skip
+    drift = (options.drift_a_per_frame, options.line_jitter_a)
+    path = drift_path(drift_key, images, options.frames, seen.grid.shape[0], *drift)
     start = time.perf_counter()
     mean = Images(signal + background, Tilts.heterojunction_nominal().angles, seen.grid)
-    frames = recorded(
-        np.asarray(eqx.filter_jit(raw_frames)(mean, path, noise_key, options.readout_counts).data), config
-    )
+    frames = recorded(eqx.filter_jit(raw_frames)(mean, path, noise_key, options.readout_counts), config)
     folder.log(f"frames: {time.perf_counter() - start:.1f} s")
     metrics = numbers(config, frames, np.asarray(path), rendered)
     write_raw(config, folder, frames)
@@ -125,11 +123,12 @@ def mean_image(model: Multislice, atoms: Atoms, seen: Microscope) -> Float[Array
     return model(atoms, seen).data[0]
 
 
-def recorded(frames: np.ndarray, config: SimulationConfig) -> np.ndarray:
-    """The frames in the smallest type that holds them: whole numbers if the detector adds no noise of its own."""
+def recorded(frames: Frames, config: SimulationConfig) -> np.ndarray:
+    """The counts in the smallest type that holds them: whole numbers if the detector adds no noise of its own."""
+    counts = np.asarray(frames.data)
     if config.frames.readout_counts > 0:
-        return frames.astype(np.float32)
-    return frames.astype(np.uint16 if frames.max() < 2**16 else np.uint32)
+        return counts.astype(np.float32)
+    return counts.astype(np.uint16 if counts.max() < 2**16 else np.uint32)
 
 
 def numbers(config: SimulationConfig, frames: np.ndarray, path: np.ndarray, rendered: list) -> dict:
@@ -147,7 +146,7 @@ def numbers(config: SimulationConfig, frames: np.ndarray, path: np.ndarray, rend
         "drift_from_first_to_last_frame_a": reach.mean(),
         "vibration_seen_a": np.asarray(sheet_vibration(config).amplitude).tolist(),
         "images_from_cache": sum(image["from_cache"] for image in rendered),
-        "seconds_of_images_s": sum(image["seconds"] for image in rendered),
+        "rendering_seconds": sum(image["seconds"] for image in rendered),
     }
 
 
@@ -196,7 +195,7 @@ def report(config: SimulationConfig, folder: RunFolder, frames: np.ndarray, metr
     pixel, listed = config.instrument.pixel_size_a, []
     for name, title, caption, data in (
         ("first_frames", "First frames", "The first frame of each image.", frames[:, 0]),
-        ("sums", "Sums", "All frames of each image, added as they are.", frames.sum(axis=1, dtype=float)),
+        ("sums", "Sums", "All frames, added as they are; the middle of each image.", middle(frames).sum(axis=1)),
     ):
         path = folder.path / "figures" / f"{name}.png"
         save_figure(tilt_series_figure(data, None, pixel, nominal_deg()), path)
@@ -211,6 +210,12 @@ def report(config: SimulationConfig, folder: RunFolder, frames: np.ndarray, metr
         folder.path / "report.html", f"jaxaet: {config.recipe}", summary, metrics, listed, None,
         dump_config(config), provenance,
     )  # fmt: skip
+
+
+def middle(frames: np.ndarray) -> np.ndarray:
+    """The middle of each image, small enough that a figure shows every pixel."""
+    first = [max(size - SHOWN_PIXELS, 0) // 2 for size in frames.shape[2:]]
+    return frames[:, :, first[0] :, first[1] :][:, :, :SHOWN_PIXELS, :SHOWN_PIXELS].astype(float)
 
 
 def plan(config: SimulationConfig) -> dict:
