@@ -27,13 +27,16 @@ from .instrument import (
     Tilts as Tilts,
 )
 from .inverse import (
+    DefectCorrection as DefectCorrection,
     FirstOrder as FirstOrder,
     Gaussian as Gaussian,
     GaussNewton as GaussNewton,
+    GridScan as GridScan,
     Model as Model,
     Poisson as Poisson,
     Problem as Problem,
     Solution as Solution,
+    TrueGradients as TrueGradients,
     calibrate_angles as calibrate_angles,
     find_peaks as find_peaks,
     fisher as fisher,
@@ -41,6 +44,7 @@ from .inverse import (
     match_sheet as match_sheet,
     r1_factor as r1_factor,
     r_factor as r_factor,
+    refine as refine,
     solve as solve,
 )
 from .io import (

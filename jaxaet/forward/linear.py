@@ -32,11 +32,12 @@ class Linear(eqx.Module):
     its own cross-section, widened by each atom's `u2`: counts = scale · dose · pixel area · Σ + offset.
     `splat` says how the sum is done: `Dense()`, or `Tiled` through `Linear.plan`. Any number of atoms and tilts;
     nothing retraces when only values change. `margin`: pixels around the images from which a vibration of the stage
-    brings atoms in, static.
+    brings atoms in, static. `correction`: (k, ny, nx) counts to add, such as what a better model found at nearby atoms.
     """
 
     splat: Dense | Tiled = Dense()
     margin: int = eqx.field(static=True, default=16)
+    correction: Float[Array, "k ny nx"] | None = None
 
     @classmethod
     def plan(cls, atoms: Atoms, microscope: Microscope) -> "Linear":
@@ -59,7 +60,8 @@ class Linear(eqx.Module):
             origin = y[0] - margin * grid.sampling, x[0] - margin * grid.sampling
             data = blurred(data, origin, grid.sampling, None, vibration, grid)
         scale, offset = (leaf[:, None, None] for leaf in (microscope.scale, microscope.offset))
-        return Images(scale * data + offset, microscope.tilts.angles, grid)
+        data = scale * data + offset
+        return Images(data if self.correction is None else data + self.correction, microscope.tilts.angles, grid)
 
     def reach(self, atoms: Atoms, microscope: Microscope, negligible: float = NEGLIGIBLE) -> Float[Array, ""]:
         """Pixels from an atom beyond which each of its Gaussians is below the fraction `negligible` of its peak."""

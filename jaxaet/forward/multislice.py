@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxaet.core import Images, InputError, rotation_matrix
 from jaxaet.forward.blur import blurred
@@ -85,6 +85,13 @@ class Multislice(eqx.Module):
         return planned(
             cls, atoms, microscope, prism, thermal, sampling, margin, spacing, slabs, block, stride, foci, table, remat
         )
+
+    def for_part(self, scan: tuple[int, int], atoms: Int[np.ndarray, " m"]) -> "Multislice":
+        """The same model for other scan points (rows, columns), margins included, and some of the atoms."""
+        return Multislice(
+            self.cell, self.slicing, self.lens, self.method, self.thermal.take(atoms), self.stride, scan, self.margin,
+            self.block, self.atoms, self.foci, self.table, self.remat,
+        )  # fmt: skip
 
     def memory(self, images: int = 1, gradient: bool = False) -> float:
         """About how many bytes a call needs in single precision, or one with its gradient."""

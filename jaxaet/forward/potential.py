@@ -86,7 +86,9 @@ class Slabs(eqx.Module):
     """The potential cut into `count` slabs (static) of `thickness` Å, each projected onto its middle.
 
     The first and the last also take what is above and below them. It converges to the potential in three dimensions,
-    but a slab has to be as thin as the core of an atom, about 0.25 Å. `finer`: as of `AtomPlanes`, static.
+    but slowly: a core that two slabs share is spread over their distance, which for W at 60 keV costs 20 % of its peak
+    at 0.8 Å without thermal motion, and thin slabs need waves as finely sampled as the core. `AtomPlanes` is within 2 %
+    of the limit. `finer`: as of `AtomPlanes`, static.
     """
 
     count: int = eqx.field(static=True)

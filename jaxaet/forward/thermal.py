@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 # The corners of a tetrahedron and of an octahedron: means of polynomials of degree 2 and 3 over them are those over
 # the sphere.
@@ -24,6 +24,10 @@ class Blurred(eqx.Module):
     ) -> tuple[Float[Array, "c n 3"], Float[Array, " n"]]:
         """Where the atoms are in each snapshot, and the mean-square displacement left to blur their potentials."""
         return positions[None], u2
+
+    def take(self, some: Int[np.ndarray, " m"]) -> "Blurred":
+        """The same for some of the atoms."""
+        return self
 
 
 class FrozenPhonons(eqx.Module):
@@ -54,6 +58,10 @@ class FrozenPhonons(eqx.Module):
         rms = jnp.sqrt(jnp.maximum(u2, jnp.finfo(u2.dtype).tiny))
         return positions[None] + self.directions.astype(u2.dtype) * rms[None, :, None], jnp.zeros_like(u2)
 
+    def take(self, some: Int[np.ndarray, " m"]) -> "FrozenPhonons":
+        """The same for some of the atoms."""
+        return FrozenPhonons(self.directions[:, some])
+
 
 class Snapshots(eqx.Module):
     """The mean intensity of given snapshots, such as displacements drawn from phonon modes; `u2` is not used.
@@ -68,3 +76,7 @@ class Snapshots(eqx.Module):
     ) -> tuple[Float[Array, "c n 3"], Float[Array, " n"]]:
         """Where the atoms are in each snapshot; nothing is left to blur their potentials."""
         return positions[None] + self.displacements.astype(u2.dtype), jnp.zeros_like(u2)
+
+    def take(self, some: Int[np.ndarray, " m"]) -> "Snapshots":
+        """The same for some of the atoms."""
+        return Snapshots(self.displacements[:, some])

@@ -1,6 +1,13 @@
 """Atoms that explain the data: problems, likelihoods, solvers, error bars, angle calibration."""
 
 from jaxaet.inverse.angles import Calibration as Calibration, calibrate_angles as calibrate_angles
+from jaxaet.inverse.dynamic import (
+    DefectCorrection as DefectCorrection,
+    GridScan as GridScan,
+    TrueGradients as TrueGradients,
+    mimicked as mimicked,
+    refine as refine,
+)
 from jaxaet.inverse.first_order import FirstOrder as FirstOrder
 from jaxaet.inverse.fisher import fisher as fisher, isolated_bound as isolated_bound
 from jaxaet.inverse.gauss_newton import GaussNewton as GaussNewton

@@ -129,7 +129,9 @@ def _split(flat: Float[Array, " p"], like: Packed) -> Packed:
 def _positive(blocks: Float[Array, "rows p p"]) -> Float[Array, "rows p p"]:
     """The nearest blocks that are symmetric and safely positive, judged after scaling to unit diagonal."""
     diagonal = jnp.diagonal(blocks, axis1=1, axis2=2)
-    typical = jnp.maximum(jnp.median(diagonal, axis=0, keepdims=True), jnp.finfo(blocks.dtype).tiny)
+    # A species of which there is no atom has no curvature at all.
+    least = jnp.maximum(1e-9 * jnp.max(diagonal), jnp.finfo(blocks.dtype).tiny)
+    typical = jnp.maximum(jnp.median(diagonal, axis=0, keepdims=True), least)
     scale = jnp.sqrt(jnp.clip(diagonal, 0.1 * typical, 10 * typical))
     scaled = 0.5 * (blocks + jnp.swapaxes(blocks, 1, 2)) / (scale[:, :, None] * scale[:, None, :])
     values, vectors = jnp.linalg.eigh(scaled)

@@ -207,6 +207,33 @@ class MultisliceModel(Section):
     """Typical distance of the planes of atoms, Å."""
 
 
+class StillMultislice(MultisliceModel):
+    """The multislice model that makes and explains the images."""
+
+    snapshots: int = Field(default=0, ge=0, le=1000)
+    """Frozen-phonon snapshots of the moving atoms; 0 takes their mean potential, without thermal diffuse scattering."""
+
+
+class PartOfHeterojunction(HeterojunctionSpecimen):
+    """The simulated heterojunction, or the middle of it."""
+
+    radius_a: float | None = Field(default=None, gt=2, le=1000)
+    """Only the atoms so near the middle, Å; null takes all."""
+
+
+class DynamicRefinement(Section):
+    """From the linear model's coordinates to those that multislice explains."""
+
+    method: Literal["defect_correction", "true_gradients", "grid_scan"] = "defect_correction"
+    """Rounds of the linear model corrected by multislice; multislice's own gradient; the AET paper's scan of a grid."""
+    rounds: int = Field(default=4, ge=1, le=1000)
+    """Series of images of defect_correction, or gradient steps for each atom."""
+    window_pixels: int = Field(default=16, ge=8, le=1000)
+    """Side of the window around an atom that true_gradients and grid_scan compare."""
+    atoms: Annotated[tuple[Annotated[int, Field(ge=0)], ...], LAX] | None = None
+    """Indices of the atoms that true_gradients and grid_scan move; null takes all."""
+
+
 class Calibration(Section):
     """What to believe about the tilt angles."""
 
@@ -320,7 +347,26 @@ class SimulationConfig(Common):
     multislice: MultisliceModel = MultisliceModel()
 
 
+class DynamicConfig(Common):
+    """Simulate the AET paper's series by multislice, fit it linearly, and refine it dynamically."""
+
+    recipe: Literal["dynamic"] = "dynamic"
+    error_bars: bool = True
+    """Whether to compare with the Cramér-Rao bound."""
+    noise: bool = True
+    """Whether the images are counted (Poisson); without noise only the models differ."""
+    specimen: PartOfHeterojunction = PartOfHeterojunction()
+    instrument: SimulatedInstrument = SimulatedInstrument()
+    multislice: StillMultislice = StillMultislice()
+    refinement: DynamicRefinement = DynamicRefinement()
+
+
 Config = HeterojunctionConfig | TiltSeriesConfig  # of the recipes that end in atoms
-AnyConfig = Config | SimulationConfig
-RECIPES = {"heterojunction": HeterojunctionConfig, "tilt_series": TiltSeriesConfig, "simulation": SimulationConfig}
+AnyConfig = Config | SimulationConfig | DynamicConfig
+RECIPES = {
+    "heterojunction": HeterojunctionConfig,
+    "tilt_series": TiltSeriesConfig,
+    "simulation": SimulationConfig,
+    "dynamic": DynamicConfig,
+}
 SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

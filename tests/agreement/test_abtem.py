@@ -69,7 +69,6 @@ def theirs(atoms, beam, cell, slabs, table="lobato"):
 
 def refocused(beam, c10):
 
-
     return eqx.tree_at(lambda b: b.aberrations.c10, beam, beam.aberrations.c10 + c10)
 
 
@@ -157,5 +156,3 @@ def test_what_abtem_cannot_take_is_refused():
         to_abtem(jaxaet.Tilts([[0.0, 0.0, 0.0]]))
     with pytest.raises(jaxaet.InputError, match="cannot be converted"):
         from_abtem(3)
-
-

@@ -72,12 +72,12 @@ def test_electrons_are_conserved():
 
 def test_slabs_converge_as_they_thin():
     """A core that two slabs share, at second order in their thickness."""
-    atoms, scope = jaxaet.Atoms.from_symbols([[0.1, 0.0, 0.0]], ["W"]), microscope(shape=(8, 8))
+    atoms, scope = jaxaet.Atoms.from_symbols([[0.1, 0.0, 0.0]], ["W"], u2=0.005), microscope(shape=(8, 8))
     thick, thin, thinner = (
         see(Multislice.plan(atoms, scope, slabs=True, spacing=spacing, sampling=0.1), atoms, scope)
-        for spacing in (0.8, 0.4, 0.05)
+        for spacing in (0.8, 0.4, 0.1)
     )
-    assert error(thin, thinner) < 0.4 * error(thick, thinner) < 0.1
+    assert error(thin, thinner) < 0.5 * error(thick, thinner) < 0.02
 
 
 def test_planes_converge_with_their_number():

@@ -1,0 +1,102 @@
+"""A window around one atom in all images, small enough for a dear forward model."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxaet.core import Grid, Images, project
+from jaxaet.forward import Linear, Multislice
+from jaxaet.inverse.problem import Model, Problem
+from jaxaet.inverse.rfactors import r1_factor
+from jaxaet.specimen import Atoms
+
+_REACH = 8.0  # Å beyond a window, from where atoms still matter
+
+
+class Window(eqx.Module):
+    """One atom, its surroundings and a few pixels of every image.
+
+    `problem`: of the window alone, with the atom first. `place`: of the atom, (3,) Å.
+    """
+
+    problem: Problem
+    place: Float[Array, "3"]
+
+    def model(self, offset: Float[Array, "3"]) -> Model:
+        """The window with its atom `offset` Å from where it was."""
+        moved = self.problem.model.atoms.positions.at[0].add(offset)
+        return eqx.tree_at(lambda m: m.atoms.positions, self.problem.model, moved)
+
+    def mean(self, offset: Float[Array, "3"]) -> Float[Array, "k ny nx"]:
+        """The dear images of the window."""
+        model = self.model(offset)
+        return self.problem.forward(model.atoms, model.microscope).data
+
+    def loss(self, offset: Float[Array, "3"]) -> Float[Array, ""]:
+        """The negative log-likelihood of the window."""
+        return jnp.sum(self.problem.likelihood.loss(self.mean(offset), self.problem.data.data))
+
+    def misfit(self, offset: Float[Array, "3"]) -> Float[Array, ""]:
+        """R1 of the window."""
+        return r1_factor(self.problem.data.data, self.mean(offset))
+
+    def inverse_curvature(self) -> Float[Array, "3 3"]:
+        """The inverse of the linear model's information about the atom's place."""
+
+        def linear(offset):
+            model = self.model(offset)
+            return Linear()(model.atoms, model.microscope).data
+
+        zero = jnp.zeros(3, self.place.dtype)
+        jacobian = jax.jacfwd(linear)(zero).reshape(-1, 3)
+        weight = self.problem.likelihood.information(linear(zero)).reshape(-1, 1)
+        return jnp.linalg.inv(jacobian.T @ (weight * jacobian))
+
+
+def windowed(problem: Problem, model: Model, atom: int, pixels: int) -> Window:
+    """The window of `pixels` × `pixels` around an atom of `model` in every image of the problem.
+
+    The number of atoms in it is rounded up, so that few shapes are compiled. Windows at the edge of an image are
+    moved inwards.
+    """
+    grid, tilts = model.microscope.grid, model.microscope.tilts
+    sampling = float(grid.sampling)
+    seen = np.asarray(project(model.atoms.positions, tilts.angles) + tilts.shifts[:, None], float)
+    centre = np.asarray(grid.pixels(jnp.asarray(seen[:, atom])))
+    first = np.rint(centre).astype(int) - pixels // 2
+    first = np.clip(first, 0, np.maximum(np.array(grid.shape[::-1]) - pixels, 0))
+    data = np.asarray(problem.data.data)
+    cut = np.stack([image[y : y + pixels, x : x + pixels] for image, (x, y) in zip(data, first, strict=True)])
+    away = np.max(np.abs(seen - seen[:, atom : atom + 1]), axis=-1).min(axis=0)
+    near = np.flatnonzero(away < 0.5 * pixels * sampling + _REACH)
+    near = np.concatenate([[atom], near[near != atom]])
+    atoms = model.atoms.select(near)
+    room = -len(near) % 32
+    atoms = atoms.join(_nothing(atoms.select(np.zeros(room, int)))) if room else atoms
+    forward = _smaller(problem.forward, pixels, np.concatenate([near, np.zeros(room, int)]))
+    origin = np.array(grid.shape[::-1]) // 2 - pixels // 2 - first
+    microscope = eqx.tree_at(
+        lambda m: (m.tilts.shifts, m.grid), model.microscope,
+        (tilts.shifts + jnp.asarray(origin * sampling, tilts.shifts.dtype), Grid(cut.shape[1:], grid.sampling)),
+    )  # fmt: skip
+    images = Images(jnp.asarray(cut, problem.data.data.dtype), tilts.angles, microscope.grid)
+    return Window(
+        Problem(forward, Model(atoms, microscope), images, problem.free, problem.likelihood),
+        model.atoms.positions[atom],
+    )
+
+
+def _nothing(atoms: Atoms) -> Atoms:
+    """The atoms without weight, far away."""
+    far, empty = jnp.full_like(atoms.positions, 1e3), jnp.zeros_like(atoms.composition)
+    return eqx.tree_at(lambda a: (a.positions, a.composition), atoms, (far, empty))
+
+
+def _smaller(forward, pixels: int, atoms: np.ndarray):
+    """The same multislice model for images of so many pixels and these atoms; any other model as it is."""
+    if not isinstance(forward, Multislice):
+        return forward
+    points = int(np.ceil((pixels - 1) / float(forward.stride))) + 1 + 2 * forward.margin
+    return forward.for_part((points, points), atoms)

@@ -1,0 +1,223 @@
+"""How far the linear model misplaces atoms that scatter dynamically, and what dynamic refinement mends of it."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxaet.core import Grid, Images
+from jaxaet.forward import Blurred, FrozenPhonons, Linear, Multislice, count
+from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.inverse import (
+    DefectCorrection,
+    GaussNewton,
+    GridScan,
+    Model,
+    Poisson,
+    Problem,
+    TrueGradients,
+    fisher,
+    mimicked,
+    r1_factor,
+    refine,
+    solve,
+)
+from jaxaet.io import save_arrays, save_atoms
+from jaxaet.recipes.config import DynamicConfig
+from jaxaet.recipes.config_file import dump_config
+from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.recipes.score import score
+from jaxaet.recipes.series import to_arrays, to_model
+from jaxaet.specimen import Atoms, paper_heterojunction
+from jaxaet.viz import error_figure, save_figure, tilt_series_figure, write_report
+
+
+def run(config: DynamicConfig, folder: RunFolder) -> dict:
+    """Simulate the series by multislice, fit it by `Linear` alone, refine it dynamically, and score both."""
+    atoms, seen, multislice = prepared(config)
+    truth = Model(atoms, seen)
+    render = renderer(config, folder, multislice)
+    mean = render(truth)
+    noise_key = jax.random.key(config.seed + 1)
+    data = Images(mean, seen.tilts.angles, seen.grid)
+    data = count(data, noise_key) if config.noise else data
+    with folder.progress(1, "linear fit"):
+        arrays = folder.stage("linear_fit", lambda: to_arrays(linear_fit(truth, data)))
+    start = to_model(arrays, seen)
+    start = eqx.tree_at(
+        lambda m: (m.microscope.detector, m.atoms.species_u2), start, (seen.detector, atoms.species_u2)
+    )  # fmt: skip
+    metrics = {"atoms": len(atoms), "linear_alone": numbers(start, truth)}
+    metrics["linear_alone"]["r1_percent"] = 100 * float(r1_factor(data.data, jnp.asarray(render(start))))
+    problem = Problem(multislice, start, data, free_leaves, Poisson())
+    method = chosen_method(config)
+    with folder.progress(steps_of(method, atoms), config.refinement.method) as tick:
+        solution = refine(problem, method, lambda step, loss: tick(step, loss=loss), render)
+    metrics[config.refinement.method] = numbers(solution.model, truth)
+    metrics[config.refinement.method] |= {"r1_percent": 100 * float(solution.r1), "result": solution.result}
+    if config.error_bars:
+        bars = folder.stage("bound", lambda: {"covariance": bound(truth, data)})
+        metrics |= efficiency(bars["covariance"], atoms, metrics[config.refinement.method]["rmsd_pm"])
+    write(config, folder, data, solution, truth, metrics)
+    return metrics
+
+
+def prepared(config: DynamicConfig) -> tuple[Atoms, Microscope, Multislice]:
+    """The specimen, the microscope and the multislice model of the configuration."""
+    options = config.instrument
+    key, motion_key = jax.random.split(jax.random.key(config.seed))
+    atoms = paper_heterojunction(key, config.specimen.interface)
+    if config.specimen.radius_a is not None:
+        atoms = atoms.select(np.hypot(*np.asarray(atoms.positions)[:, :2].T) < config.specimen.radius_a)
+    tilts = Tilts.heterojunction()
+    beam = Beam(
+        1e3 * options.energy_kev, 1e-3 * options.semi_angle_mrad, options.source_size_a,
+        options.dose_e_per_a2 / len(tilts.angles),
+    )  # fmt: skip
+    detector = AnnularDetector(1e-3 * options.detector_inner_mrad, 1e-3 * options.detector_outer_mrad)
+    grid = Grid(options.image_pixels, options.pixel_size_a)
+    seen = Microscope(beam, detector, tilts, grid, 1.0, options.background_counts)
+    number = config.multislice.snapshots
+    thermal = FrozenPhonons.draw(motion_key, len(atoms), number) if number else Blurred()
+    model = Multislice.plan(
+        atoms, seen, thermal=thermal, stride=config.multislice.stride, spacing=config.multislice.spacing_a
+    )
+    return atoms, seen, model
+
+
+def renderer(config: DynamicConfig, folder: RunFolder, multislice: Multislice) -> Callable[[Model], jax.Array]:
+    """A function that makes the multislice images of a model, each a stage of its own, a new series at every call."""
+    called = iter(range(10_000))
+    see = eqx.filter_jit(lambda model, atoms, microscope: model(atoms, microscope).data[0])
+
+    def render(model: Model) -> jax.Array:
+        number, total, images = next(called), len(model.microscope.tilts.angles), []
+        with folder.progress(total, f"series {number}") as tick:
+            for index in range(total):
+                view = model.microscope.view(index)
+                done = folder.stage(
+                    f"series_{number}_image_{index + 1}",
+                    lambda view=view: {"image": np.asarray(see(multislice, model.atoms, view))},
+                )
+                images.append(done["image"])
+                tick(index + 1)
+        return jnp.asarray(np.stack(images))
+
+    return render
+
+
+def free_leaves(model: Model) -> tuple:
+    """What moves: positions, background, angles and shifts; the brightness of a calibrated instrument does not."""
+    microscope = model.microscope
+    return model.atoms.positions, microscope.offset, microscope.tilts.angles, microscope.tilts.shifts
+
+
+def linear_leaves(model: Model) -> tuple:
+    """What moves in a fit by the linear model alone: its brightness and width for each species too."""
+    return (*free_leaves(model), model.microscope.annular.response, model.atoms.species_u2)
+
+
+def linear_fit(truth: Model, data: Images) -> Model:
+    """The fit by `Linear` alone, started from the truth so that nothing but the model is to blame."""
+    start = mimicked(truth, data.data)
+    problem = Problem(Linear.plan(truth.atoms, truth.microscope), start, data, linear_leaves, Poisson())
+    return solve(problem, GaussNewton(max_steps=10)).model
+
+
+def chosen_method(config: DynamicConfig) -> DefectCorrection | TrueGradients | GridScan:
+    """The method of the configuration."""
+    options = config.refinement
+    if options.method == "defect_correction":
+        return DefectCorrection(options.rounds)
+    if options.method == "true_gradients":
+        return TrueGradients(options.rounds, options.window_pixels, options.atoms)
+    return GridScan(options.atoms, options.window_pixels)
+
+
+def steps_of(method, atoms: Atoms) -> int:
+    """How many steps the method reports."""
+    if isinstance(method, DefectCorrection):
+        return method.rounds
+    return len(atoms) if method.atoms is None else len(method.atoms)
+
+
+def numbers(model: Model, truth: Model) -> dict:
+    """Rmsd of each species and the error of the angles."""
+    found, _ = score(model, truth.atoms, np.asarray(truth.microscope.tilts.angles))
+    return {name: found[name] for name in ("rmsd_pm", "rmsd_all_pm", "angle_rms_error_deg")}
+
+
+def bound(truth: Model, data: Images) -> np.ndarray:
+    """The Cramér-Rao bound of the linear model that mimics the multislice images at the truth, (n, 3, 3) Å²."""
+    model = mimicked(truth, data.data)
+    problem = Problem(Linear.plan(model.atoms, model.microscope), model, data, free_leaves, Poisson())
+    return fisher(problem)
+
+
+def efficiency(covariance: np.ndarray, atoms: Atoms, rmsd: dict) -> dict:
+    """The bound of each species in pm, and rmsd as a multiple of it."""
+    variance = 1e4 * np.trace(covariance, axis1=1, axis2=2)
+    bounds = {
+        name: float(np.sqrt(variance[atoms.labels == label].mean()))
+        for label, name in enumerate(atoms.species)
+        if (atoms.labels == label).any()
+    }
+    return {"cramer_rao_pm": bounds, "rmsd_over_bound": {name: rmsd[name] / bounds[name] for name in bounds}}
+
+
+def write(config: DynamicConfig, folder: RunFolder, data: Images, solution, truth: Model, metrics: dict) -> None:
+    """Write atoms.extxyz, results.h5, the figures and the report."""
+    with folder.writing("atoms.extxyz") as path:
+        save_atoms(path, solution.model.atoms, overwrite=True)
+    measured, fitted = np.asarray(data.data), np.asarray(solution.images)
+    with folder.writing("results.h5") as path:
+        save_arrays(
+            path,
+            {
+                "images": (measured, "counts", "image, row, column"),
+                "model_images": (fitted, "counts", "image, row, column"),
+                "true_positions": (np.asarray(truth.atoms.positions), "Å", "atom, (x y z)"),
+            },
+            {"pixel_size_a": float(data.grid.sampling)},
+        )
+    _, errors = score(solution.model, truth.atoms, np.asarray(truth.microscope.tilts.angles))
+    angles = np.rad2deg(np.asarray(solution.model.microscope.tilts.angles))
+    figures = [
+        ("Errors", "Error along each axis after dynamic refinement.", error_figure(errors, {})),
+        (
+            "Images",
+            "Data, multislice images and residual.",
+            tilt_series_figure(measured, fitted, float(data.grid.sampling), angles),
+        ),
+    ]
+    listed = []
+    for title, caption, figure in figures:
+        path = folder.path / "figures" / f"{title.lower()}.png"
+        save_figure(figure, path)
+        listed.append((title, caption, path))
+    provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
+    write_report(
+        folder.path / "report.html", f"jaxaet: {config.recipe}", solution.result, metrics, listed, None,
+        dump_config(config), provenance,
+    )  # fmt: skip
+
+
+def plan(config: DynamicConfig) -> dict:
+    """Shapes, memory and time of the run."""
+    atoms, seen, model = prepared(config)
+    step = float(model.stride * seen.grid.sampling)
+    sides = np.ptp(np.asarray(atoms.positions), axis=0)[:2] + float(model.cell.length)
+    probes = len(seen.tilts.angles) * np.prod(np.minimum(np.array(model.scan[::-1]), sides / step))
+    snapshots = max(1, config.multislice.snapshots)
+    series = probes * snapshots * model.slicing.count * model.cell.pixels**2 * 8e-9
+    return {
+        "atoms": len(atoms),
+        "images": f"{len(seen.tilts.angles)} × {seen.grid.shape[0]} × {seen.grid.shape[1]}",
+        "wave_pixels": f"{model.cell.pixels} × {model.cell.pixels}",
+        "slices": model.slicing.count,
+        "peak_memory_gb": round(model.memory() / 1e9 + 1.5, 2),
+        "seconds_of_a_series": round(float(series)),
+        "estimated_time_s": round(float(series) * (config.refinement.rounds + 3) + 60),
+    }
