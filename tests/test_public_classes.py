@@ -14,6 +14,7 @@ import jaxaet
 from jaxaet.forward import AtomPlanes, Cell, Dense, Direct, Lens, Prism, Slabs, Tiled
 from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Solution
 from jaxaet.inverse.preconditioner import Blocks, Inverse
+from jaxaet.inverse.window import Window
 
 GRID = jaxaet.Grid((4, 6), 0.3)
 TILTS = jaxaet.Tilts([[0.1, 0.2, 0.3]])
@@ -41,6 +42,7 @@ EXAMPLES = {
     "Atoms": ATOMS,
     "Beam": BEAM,
     "Blocks": Blocks({"atom": jnp.ones((2, 3, 3))}),
+    "DefectCorrection": jaxaet.DefectCorrection(),
     "Dense": Dense(),
     "Inverse": Inverse(jnp.eye(6), jnp.ones(6)),
     "FirstOrder": FirstOrder(),
@@ -49,6 +51,7 @@ EXAMPLES = {
     "GaussNewton": GaussNewton(),
     "Gaussian": Gaussian(),
     "Grid": GRID,
+    "GridScan": jaxaet.GridScan(),
     "Images": IMAGES,
     "Linear": jaxaet.Linear(),
     "Microscope": MODEL.microscope,
@@ -59,6 +62,8 @@ EXAMPLES = {
     "Solution": Solution(MODEL, IMAGES.data, jnp.ones(2), jnp.ones(()), jnp.ones(()), "Converged."),
     "Tiled": Tiled(8, 4, 2),
     "Tilts": TILTS,
+    "TrueGradients": jaxaet.TrueGradients(),
+    "Window": Window(PROBLEM, jnp.zeros(3)),
     "Volume": jaxaet.Volume(jnp.ones((2, 3, 4)), jnp.zeros(3), 0.5),
 }
 ROOMS = ("core", "forward", "instrument", "inverse", "specimen", "tomography")

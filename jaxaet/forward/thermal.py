@@ -33,8 +33,8 @@ class Blurred(eqx.Module):
 class FrozenPhonons(eqx.Module):
     """The mean intensity of snapshots of atoms that move independently (Einstein's model), each by its own `u2`.
 
-    `directions`: (c, n, 3), displacement of each atom in each of the c snapshots as a multiple of its rms displacement
-    along one axis. Source: Loane, Xu & Silcox, Acta Cryst. A47 (1991) 267.
+    `directions`: (c, n, 3), displacement of each atom in each of the c snapshots, dimensionless: in units of its
+    rms displacement along one axis. Source: Loane, Xu & Silcox, Acta Cryst. A47 (1991) 267.
     """
 
     directions: Float[Array, "c n 3"]

@@ -11,9 +11,10 @@ class Aberrations(eqx.Module):
     """Coefficients of the aberration function, in Krivanek's notation, all in Å and 0 by default.
 
     Their phase is chi = (2 pi / lambda) Σ alpha^(n+1) (C_nma cos m phi + C_nmb sin m phi) / (n + 1) at the angle alpha
-    and azimuth phi. `c10`: minus the defocus; `c30`, `c50`: spherical aberration of third and fifth order. Each of the
-    others is a pair (C_nma, C_nmb): `c12`, `c32`: twofold astigmatism; `c21`: coma; `c23`: threefold and `c34`:
-    fourfold astigmatism. Source: Krivanek, Dellby & Lupini, Ultramicroscopy 78 (1999) 1.
+    and azimuth phi. `c10`: minus the defocus, Å; `c30`, `c50`: spherical aberration of
+    third and fifth order, Å. Each of the others is a pair (C_nma, C_nmb), (2,) in Å: `c12`: twofold astigmatism, Å;
+    `c21`: coma, Å; `c23`: threefold astigmatism, Å; `c32`: that of third order, twofold, Å; `c34`: fourfold, Å.
+    Source: Krivanek, Dellby & Lupini, Ultramicroscopy 78 (1999) 1.
     """
 
     c10: Float[Array, ""]

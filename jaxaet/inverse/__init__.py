@@ -18,3 +18,4 @@ from jaxaet.inverse.preconditioner import LARGEST as LARGEST
 from jaxaet.inverse.problem import Model as Model, Problem as Problem
 from jaxaet.inverse.rfactors import r1_factor as r1_factor, r_factor as r_factor
 from jaxaet.inverse.solve import Solution as Solution, solve as solve
+from jaxaet.inverse.window import windowed as windowed

@@ -205,6 +205,8 @@ class MultisliceModel(Section):
     """Distance of the computed scan points in pixels; the source blurs more than lies between them."""
     spacing_a: float = Field(default=2.0, gt=0.05, le=100)
     """Typical distance of the planes of atoms, Å."""
+    margin_a: float = Field(default=4.5, gt=0, le=100)
+    """From the probes of a block to the edge of their cell, Å."""
 
 
 class StillMultislice(MultisliceModel):
@@ -212,6 +214,10 @@ class StillMultislice(MultisliceModel):
 
     snapshots: int = Field(default=0, ge=0, le=1000)
     """Frozen-phonon snapshots of the moving atoms; 0 takes their mean potential, without thermal diffuse scattering."""
+    spacing_a: float = Field(default=4.0, gt=0.05, le=100)
+    """Typical distance of the planes of atoms, Å."""
+    margin_a: float = Field(default=3.5, gt=0, le=100)
+    """From the probes of a block to the edge of their cell, Å."""
 
 
 class PartOfHeterojunction(HeterojunctionSpecimen):

@@ -82,28 +82,37 @@ def prepared(config: DynamicConfig) -> tuple[Atoms, Microscope, Multislice]:
     number = config.multislice.snapshots
     thermal = FrozenPhonons.draw(motion_key, len(atoms), number) if number else Blurred()
     model = Multislice.plan(
-        atoms, seen, thermal=thermal, stride=config.multislice.stride, spacing=config.multislice.spacing_a
+        atoms,
+        seen,
+        thermal=thermal,
+        stride=config.multislice.stride,
+        spacing=config.multislice.spacing_a,
+        margin=config.multislice.margin_a,
     )
     return atoms, seen, model
 
 
 def renderer(config: DynamicConfig, folder: RunFolder, multislice: Multislice) -> Callable[[Model], jax.Array]:
-    """A function that makes the multislice images of a model, each a stage of its own, a new series at every call."""
-    called = iter(range(10_000))
+    """A function that makes the multislice images of a model, each a stage of its own, once for each model."""
+    done: dict[int, tuple[Model, jax.Array]] = {}
     see = eqx.filter_jit(lambda model, atoms, microscope: model(atoms, microscope).data[0])
 
     def render(model: Model) -> jax.Array:
-        number, total, images = next(called), len(model.microscope.tilts.angles), []
+        for known, rendered in done.values():
+            if known is model:
+                return rendered
+        number, total, images = len(done), len(model.microscope.tilts.angles), []
         with folder.progress(total, f"series {number}") as tick:
             for index in range(total):
                 view = model.microscope.view(index)
-                done = folder.stage(
+                image = folder.stage(
                     f"series_{number}_image_{index + 1}",
                     lambda view=view: {"image": np.asarray(see(multislice, model.atoms, view))},
                 )
-                images.append(done["image"])
+                images.append(image["image"])
                 tick(index + 1)
-        return jnp.asarray(np.stack(images))
+        done[number] = model, jnp.asarray(np.stack(images))
+        return done[number][1]
 
     return render
 

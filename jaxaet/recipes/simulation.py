@@ -75,7 +75,14 @@ def multislice(config: SimulationConfig, atoms: Atoms, seen: Microscope, key: PR
     options = config.multislice
     still = options.snapshots == 0
     thermal = Blurred() if still else FrozenPhonons.draw(key, len(atoms), options.snapshots)
-    model = Multislice.plan(atoms, seen, thermal=thermal, stride=options.stride, spacing=options.spacing_a)
+    model = Multislice.plan(
+        atoms,
+        seen,
+        thermal=thermal,
+        stride=options.stride,
+        spacing=options.spacing_a,
+        margin=options.margin_a,
+    )
     if isinstance(thermal, Blurred):
         return [model]
     moved = [FrozenPhonons(thermal.directions[i : i + 1]) for i in range(options.snapshots)]
