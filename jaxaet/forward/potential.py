@@ -63,10 +63,11 @@ class AtomPlanes(eqx.Module):
     def heights(self, atoms: Gaussians, near: Float[Array, " n"]) -> Float[Array, " m"]:
         """The planes, highest first, Å; `near`: how much each atom matters, from 0 to 1."""
         z = atoms.points[:, 2]
-        power = jax.lax.stop_gradient(near * jnp.abs(jnp.sum(atoms.weights, axis=1)) + 1e-9)
+        power = jax.lax.stop_gradient(near * jnp.abs(jnp.sum(atoms.weights, axis=1)))
         order = jnp.argsort(-jax.lax.stop_gradient(z))
         rank = jnp.cumsum(power[order]) - 0.5 * power[order]
-        share = jnp.clip(jnp.floor(self.count * rank / jnp.sum(power)).astype(int), 0, self.count - 1)
+        whole = jnp.maximum(jnp.sum(power), jnp.finfo(power.dtype).tiny)
+        share = jnp.clip(jnp.floor(self.count * rank / whole).astype(int), 0, self.count - 1)
         total = jax.ops.segment_sum(power[order], share, self.count)
         mean = jax.ops.segment_sum(power[order] * z[order], share, self.count) / jnp.where(total > 0, total, 1.0)
         # A share without atoms is the plane of the last share before it that has some.

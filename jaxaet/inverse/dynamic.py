@@ -58,7 +58,7 @@ class DefectCorrection(eqx.Module):
 
 
 class TrueGradients(eqx.Module):
-    """Steps along the derivative of the dear model, in windows around atoms, scaled by the linear model's curvature.
+    """Steps along the derivative of the dear model, in windows around atoms, scaled by the curvature where it began.
 
     `steps`: for each window, static. `pixels`: of a window along each side, static. `atoms`: indices of the atoms to
     refine, (a,), static; all by default.

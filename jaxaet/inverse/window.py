@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxaet.core import Grid, Images, project
-from jaxaet.forward import Linear, Multislice
+from jaxaet.forward import Multislice
 from jaxaet.inverse.problem import Model, Problem
 from jaxaet.inverse.rfactors import r1_factor
 from jaxaet.specimen import Atoms
@@ -43,16 +43,11 @@ class Window(eqx.Module):
         return r1_factor(self.problem.data.data, self.mean(offset))
 
     def inverse_curvature(self) -> Float[Array, "3 3"]:
-        """The inverse of the linear model's information about the atom's place."""
-
-        def linear(offset):
-            model = self.model(offset)
-            return Linear()(model.atoms, model.microscope).data
-
-        zero = jnp.zeros(3, self.place.dtype)
-        jacobian = jax.jacfwd(linear)(zero).reshape(-1, 3)
-        weight = self.problem.likelihood.information(linear(zero)).reshape(-1, 1)
-        return jnp.linalg.inv(jacobian.T @ (weight * jacobian))
+        """The inverse of the information about the atom's place, (3, 3) Å²."""
+        mean, push = jax.linearize(self.mean, jnp.zeros(3, self.place.dtype))
+        jacobian = jax.lax.map(push, jnp.eye(3, dtype=mean.dtype)).reshape(3, -1)
+        weight = self.problem.likelihood.information(mean).reshape(1, -1)
+        return jnp.linalg.inv((jacobian * weight) @ jacobian.T)
 
 
 def windowed(problem: Problem, model: Model, atom: int, pixels: int) -> Window:

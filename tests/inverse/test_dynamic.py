@@ -14,7 +14,7 @@ MICROSCOPE = jaxaet.Microscope(
     jaxaet.Beam(60e3, 0.038, 0.5, 1e5), jaxaet.AnnularDetector(0.05, 0.15),
     jaxaet.Tilts([[0.0, 0.0, 0.0], [0.0, 0.35, 0.1], [0.0, -0.2, 0.35]]), jaxaet.Grid((24, 24), 0.32), 1.0, 1.0,
 )  # fmt: skip
-FORWARD = jaxaet.Multislice.plan(ATOMS, MICROSCOPE, margin=4.0, spacing=4.0)
+FORWARD = jaxaet.Multislice.plan(ATOMS, MICROSCOPE, margin=3.0, spacing=4.0)
 TRUTH = Model(ATOMS, MICROSCOPE)
 DATA = eqx.filter_jit(FORWARD)(ATOMS, MICROSCOPE)
 
@@ -56,7 +56,7 @@ def test_what_mimics_the_dear_images_has_their_brightness():
 
 def test_true_gradients_bring_an_atom_back():
     start = displaced(1, [0.06, -0.05, 0.12])
-    solution = jaxaet.refine(problem(start), jaxaet.TrueGradients(6, 16, [1]))
+    solution = jaxaet.refine(problem(start), jaxaet.TrueGradients(6, 24, [1]))
     found = error_pm(solution.model)
     assert found[1] < 0.1 * error_pm(start)[1]
     np.testing.assert_array_equal(found[[0, 2]], 0.0)
