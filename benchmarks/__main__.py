@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import linear, refinement, timing
+from benchmarks import linear, multislice, refinement, timing
 
 
 def table(rows: list[dict]) -> str:
@@ -41,6 +41,16 @@ def report_refinement(found: dict) -> None:
     """The refinement, for a reader."""
     print(f"\nRefinement: {found['atoms']} atoms, 12 tilts, from {100 * refinement.OFF:g} pm per axis off")
     print(f"Compile time is not counted: each method ran once before (all together {found['warm_up_s']:.0f} s).")
+    print(table(found["rows"]), table(found["targets"]), sep="\n\n")
+
+
+def report_multislice(found: dict) -> None:
+    """The multislice image, for a reader."""
+    print(
+        f"\nMultislice: {found['atoms']} atoms, {found['pixels']}² scan points, waves of {found['wave_pixels']}² pixels"
+    )
+    if found["missing"]:
+        print(found["missing"])
     print(table(found["rows"]), table(found["targets"]), sep="\n\n")
 
 
@@ -80,6 +90,8 @@ def run(tiny: bool) -> dict:
     pixels, rounds = (48, 1) if tiny else (288, 2)
     results["refinement"] = refinement.measure(pixels, half_width, rounds, names)
     report_refinement(results["refinement"])
+    results["multislice"] = multislice.measure(*((8, 1, 2) if tiny else (60, 3)))
+    report_multislice(results["multislice"])
     results["peak_memory_mb"] = timing.process_peak()
     print(f"\nPeak memory of the process: {_cell(results['peak_memory_mb'])} MB")
     return results
