@@ -1,7 +1,8 @@
 """Multislice against abTEM: one tilted image of 60 × 60 scan points, and the price of a gradient.
 
 abTEM's multislice is measured on fewer scan points and its time scaled by their number, its PRISM on all of them; its
-potential is made before. It runs with the coarsest sampling that holds the detector, in the smallest cell around the scan, lazily over two threads.
+potential is made before. It runs with the coarsest sampling that holds the detector, in the smallest cell around the
+scan, lazily over two threads.
 """
 
 import statistics

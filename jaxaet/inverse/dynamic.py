@@ -200,7 +200,7 @@ def _descend(window: Window, steps: int) -> tuple[Float[Array, "3"], Float[Array
     zero = jnp.zeros(3, window.place.dtype)
     start = (zero, zero, jnp.inf, window.inverse_curvature())
     (_, best, lowest, _), _ = jax.lax.scan(step, start, None, length=steps)
-    return window.place + best, lowest
+    return window.place + best, jnp.asarray(lowest)
 
 
 @eqx.filter_jit

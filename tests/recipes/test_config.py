@@ -12,7 +12,12 @@ from jaxaet.recipes.config_file import load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EXAMPLES = sorted(CONFIGS.rglob("*.yaml"))
-FULL = {"heterojunction": "heterojunction", "tilt_series": "tilt_series", "simulation": "heterojunction_multislice"}
+FULL = {
+    "heterojunction": "heterojunction",
+    "tilt_series": "tilt_series",
+    "simulation": "heterojunction_multislice",
+    "dynamic": "dynamic_refinement",
+}
 
 
 @pytest.fixture
