@@ -19,7 +19,7 @@ from jaxaet.forward.cell import Cell
 from jaxaet.forward.methods import Direct, Prism
 from jaxaet.forward.plan_multislice import planned
 from jaxaet.forward.potential import AtomPlanes, Gaussians, Slabs, species_gaussians, transmissions
-from jaxaet.forward.probe import Lens, aperture, sensitivity
+from jaxaet.forward.probe import Lens, sensitivity
 from jaxaet.forward.scattering import Table
 from jaxaet.forward.thermal import Blurred, FrozenPhonons, Snapshots
 from jaxaet.instrument import Beam, Microscope
@@ -152,16 +152,15 @@ class Multislice(eqx.Module):
         row, column = jnp.divmod(jnp.arange(rows * columns), columns)
         middle = (jnp.stack([column, row], axis=1) * self.block + 0.5 * (self.block - 1)) * step
         window = self.method.window(self.cell)
-        dark = jnp.sum(
-            sensitivity(window, microscope.beam, microscope.detector) * aperture(window, microscope.beam) ** 2
-        )
+        probe = jnp.abs(self.lens.wave(window, microscope.beam, jnp.zeros(()), jnp.zeros(()))) ** 2
+        vacuum = jnp.sum(sensitivity(window, microscope.beam, microscope.detector) * probe)
         lit = partial(self._block, microscope=microscope)
         lit = jax.checkpoint(lit) if self.remat else lit
 
         def block(middle):
             local = atoms._replace(points=atoms.points - jnp.append(middle, 0.0)[None])
-            seen = jnp.any(jnp.all(jnp.abs(local.points[:, :2]) <= 0.5 * self.cell.length, axis=1))
-            return jax.lax.cond(seen, lit, lambda atoms: jnp.full(self.block**2, dark), local)
+            seen = jnp.any(local.within(0.5 * self.cell.length))
+            return jax.lax.cond(seen, lit, lambda atoms: jnp.full(self.block**2, vacuum), local)
 
         signal = jax.lax.map(block, middle).reshape(rows, columns, self.block, self.block)
         return signal.swapaxes(1, 2).reshape(rows * self.block, -1)[: self.scan[0], : self.scan[1]]

@@ -154,6 +154,15 @@ def test_other_values_do_not_trace_again():
     assert float(images[0].sum()) != float(images[1].sum())
 
 
+def test_an_empty_place_lets_the_whole_beam_through():
+    """A detector over the whole bright field counts every electron where no atom is near."""
+    atom = jaxaet.Atoms.from_symbols([[-6.0, 0.0, 0.0]], ["C"])
+    scope = changed(microscope(shape=(40, 40), sampling=0.5), detector=jaxaet.AnnularDetector(0.0, 0.08))
+    image = see(Multislice.plan(atom, scope, sampling=0.11), atom, scope)[0] / (1e3 * 0.5**2)
+    assert float(image[20, 35]) == pytest.approx(1.0, abs=2e-3)
+    assert 0.99 < float(image.min()) < 0.999
+
+
 def test_sectors_make_up_the_ring():
     atoms, scope = specimen(), microscope()
     model = Multislice.plan(atoms, scope, sampling=0.11)
