@@ -28,6 +28,13 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_functions_end_with_their_module():
+    """XLA maps memory for each compiled function, and a process that has mapped 65,530 pieces dies of the next one."""
+    yield
+    jax.clear_caches()
+
+
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--slow"):
         for item in items:
