@@ -63,7 +63,7 @@ class AtomPlanes(eqx.Module):
     def heights(self, atoms: Gaussians, near: Float[Array, " n"]) -> Float[Array, " m"]:
         """The planes, highest first, Å; `near`: how much each atom matters, from 0 to 1."""
         z = atoms.points[:, 2]
-        power = jax.lax.stop_gradient(near * jnp.abs(jnp.sum(atoms.weights, axis=1)))
+        power = near * jnp.abs(jnp.sum(atoms.weights, axis=1))
         order = jnp.argsort(-jax.lax.stop_gradient(z))
         rank = jnp.cumsum(power[order]) - 0.5 * power[order]
         whole = jnp.maximum(jnp.sum(power), jnp.finfo(power.dtype).tiny)
