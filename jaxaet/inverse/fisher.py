@@ -25,7 +25,7 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
 
     The positions must be the first free leaf. Memory and time grow as the square and the cube of the number of
     parameters.
-    Raises `InputError` when the positions are not free.
+    Raises `InputError` when the positions are not free, and for another forward model or a vibrating stage.
     """
     packed = problem.pack(problem.leaves)
     first = jax.tree.leaves(problem.leaves)[0]
@@ -34,7 +34,11 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
         raise InputError(
             "The first free leaf is not atoms.positions; list it first, for the bound is that of positions."
         )
-    assert isinstance(problem.forward, Linear)
+    if not isinstance(problem.forward, Linear) or problem.model.microscope.vibration is not None:
+        raise InputError(
+            "The bound is known for the linear model without stage vibration; give a Linear forward model and no "
+            "vibration, or use isolated_bound."
+        )
     reach = float(problem.forward.reach(atoms, problem.model.microscope))
     information = normal_matrix(problem, reach).astype(np.float64)
     n, width = packed["atom"].shape
