@@ -8,7 +8,7 @@ import pytest
 
 from jaxaet.core import Grid, InputError
 from jaxaet.forward import Linear, count
-from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration, Tilts
 from jaxaet.inverse import Gaussian, Model, Poisson, Problem, fisher, isolated_bound, solve
 from jaxaet.specimen import Atoms
 
@@ -87,3 +87,16 @@ def test_an_atom_alone_has_the_bound_of_all_and_neighbours_only_cost():
         ratio.append(np.trace(isolated_bound(problem), axis1=1, axis2=2) / np.trace(fisher(problem), axis1=1, axis2=2))
     np.testing.assert_allclose(ratio[0], 1.0, rtol=0.02)
     assert np.all(ratio[1] < 0.9)
+
+
+def test_a_vibrating_stage_is_refused_rather_than_ignored():
+    model = scene([[0.0, 0, 0]], [[0, 0, 0], [0, 30, 0]])
+    data = Linear()(model.atoms, model.microscope)
+    shaken = eqx.tree_at(
+        lambda m: m.microscope.vibration,
+        model,
+        StageVibration([0.0] * 2, [0.2] * 2, [0.1] * 2),
+        is_leaf=lambda x: x is None,
+    )
+    with pytest.raises(InputError, match="without stage vibration"):
+        fisher(Problem(Linear(), shaken, data, lambda m: (m.atoms.positions,), Poisson()))
