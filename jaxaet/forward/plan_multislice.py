@@ -30,9 +30,7 @@ def planned(
     sampling = checked_sampling(microscope, sampling)
     step = stride * float(grid.sampling)
     per_block = block * (1 if prism is None else 4)
-    length = factor * ((per_block / max(factor, 1) if prism else per_block) * step + 2 * margin)
-    if prism is not None:
-        length = max(length, per_block * step + 2 * margin)
+    length = per_block * step + 2 * factor * margin
     pixels = fast_size(length / sampling, factor)
     cell = Cell(pixels, pixels * sampling, _BAND)
     reach = blur_reach(microscope)

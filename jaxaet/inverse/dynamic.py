@@ -19,7 +19,7 @@ from jaxaet.forward import Linear
 from jaxaet.inverse.gauss_newton import GaussNewton
 from jaxaet.inverse.likelihood import Gaussian
 from jaxaet.inverse.problem import Model, Problem
-from jaxaet.inverse.rfactors import r1_factor
+from jaxaet.inverse.rfactors import r1_factor, r_factor
 from jaxaet.inverse.solve import Solution, solve
 from jaxaet.inverse.window import Window, windowed
 from jaxaet.specimen import Atoms
@@ -146,9 +146,9 @@ def refine(
 
     model = method.refine(problem, images_of, note)
     images = images_of(model)
-    r1 = r1_factor(problem.data.data, images)
+    r1, r = r1_factor(problem.data.data, images), r_factor(problem.data.data, images)
     result = f"{type(method).__name__}: R1 of the dear model is {100 * float(r1):.2f} %."
-    return Solution(model, images, jnp.asarray(losses), r1, r1, result)
+    return Solution(model, images, jnp.asarray(losses), r1, r, result)
 
 
 def mimicked(model: Model, images: Float[Array, "k ny nx"]) -> Model:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxaet.core import Grid, Images
+from jaxaet.core import Images
 from jaxaet.forward import Blurred, FrozenPhonons, Linear, Multislice, count
-from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.instrument import Microscope, Tilts
 from jaxaet.inverse import (
     DefectCorrection,
     GaussNewton,
@@ -27,9 +27,11 @@ from jaxaet.inverse import (
 from jaxaet.io import save_arrays, save_atoms
 from jaxaet.recipes.config import DynamicConfig
 from jaxaet.recipes.config_file import dump_config
+from jaxaet.recipes.heterojunction import microscope
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
 from jaxaet.recipes.series import to_arrays, to_model
+from jaxaet.recipes.simulation import SECONDS_PER_UNIT
 from jaxaet.specimen import Atoms, paper_heterojunction
 from jaxaet.viz import error_figure, save_figure, tilt_series_figure, write_report
 
@@ -66,19 +68,11 @@ def run(config: DynamicConfig, folder: RunFolder) -> dict:
 
 def prepared(config: DynamicConfig) -> tuple[Atoms, Microscope, Multislice]:
     """The specimen, the microscope and the multislice model of the configuration."""
-    options = config.instrument
     key, motion_key = jax.random.split(jax.random.key(config.seed))
     atoms = paper_heterojunction(key, config.specimen.interface)
     if config.specimen.radius_a is not None:
         atoms = atoms.select(np.hypot(*np.asarray(atoms.positions)[:, :2].T) < config.specimen.radius_a)
-    tilts = Tilts.heterojunction()
-    beam = Beam(
-        1e3 * options.energy_kev, 1e-3 * options.semi_angle_mrad, options.source_size_a,
-        options.dose_e_per_a2 / len(tilts.angles),
-    )  # fmt: skip
-    detector = AnnularDetector(1e-3 * options.detector_inner_mrad, 1e-3 * options.detector_outer_mrad)
-    grid = Grid(options.image_pixels, options.pixel_size_a)
-    seen = Microscope(beam, detector, tilts, grid, 1.0, options.background_counts)
+    seen = microscope(config, Tilts.heterojunction())
     number = config.multislice.snapshots
     thermal = FrozenPhonons.draw(motion_key, len(atoms), number) if number else Blurred()
     model = Multislice.plan(
@@ -220,7 +214,7 @@ def plan(config: DynamicConfig) -> dict:
     sides = np.ptp(np.asarray(atoms.positions), axis=0)[:2] + float(model.cell.length)
     probes = len(seen.tilts.angles) * np.prod(np.minimum(np.array(model.scan[::-1]), sides / step))
     snapshots = max(1, config.multislice.snapshots)
-    series = probes * snapshots * model.slicing.count * model.cell.pixels**2 * 8e-9
+    series = probes * snapshots * model.slicing.count * model.cell.pixels**2 * SECONDS_PER_UNIT
     return {
         "atoms": len(atoms),
         "images": f"{len(seen.tilts.angles)} × {seen.grid.shape[0]} × {seen.grid.shape[1]}",

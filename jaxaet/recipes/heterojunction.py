@@ -8,7 +8,7 @@ from jaxaet.core import Grid, Images
 from jaxaet.forward import Linear, count
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
 from jaxaet.inverse import Model, Poisson
-from jaxaet.recipes.config import HeterojunctionConfig
+from jaxaet.recipes.config import DynamicConfig, HeterojunctionConfig
 from jaxaet.recipes.planning import estimate
 from jaxaet.recipes.results import write_results
 from jaxaet.recipes.run_folder import RunFolder
@@ -38,7 +38,7 @@ def run(config: HeterojunctionConfig, folder: RunFolder) -> dict:
     return metrics
 
 
-def microscope(config: HeterojunctionConfig, tilts: Tilts) -> Microscope:
+def microscope(config: HeterojunctionConfig | DynamicConfig, tilts: Tilts) -> Microscope:
     """The microscope of the paper, with the dose of the series shared evenly by its images."""
     options = config.instrument
     beam = Beam(
