@@ -28,10 +28,12 @@ from .instrument import (
 )
 from .inverse import (
     DefectCorrection as DefectCorrection,
+    DenseGaussNewton as DenseGaussNewton,
     FirstOrder as FirstOrder,
     Gaussian as Gaussian,
     GaussNewton as GaussNewton,
     GridScan as GridScan,
+    JointGradients as JointGradients,
     Model as Model,
     Poisson as Poisson,
     Problem as Problem,

@@ -1,9 +1,10 @@
-"""Refinement with a forward model too dear for ordinary fits, such as multislice: three ways behind one verb.
+"""Refinement with a forward model too dear for ordinary fits, such as multislice: four ways behind one verb.
 
 `DefectCorrection` computes the dear images once a round, adds what they differ from the linear ones as a constant, and
 refits the linear model: where it stops, the dear images explain the data. `TrueGradients` follows the derivative of the
-dear model itself, window by window. `GridScan` tries positions on a grid and keeps the best, as the AET paper does for
-19 atoms (supplement, "Dynamic refinement of the S atoms near the W atoms").
+dear model itself, window by window, and `JointGradients` for all atoms together. `GridScan` tries positions on a grid
+and keeps the best, as the AET paper does for 19 atoms (supplement, "Dynamic refinement of the S atoms near the W
+atoms").
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from jaxaet.inverse.gauss_newton import GaussNewton
 from jaxaet.inverse.likelihood import Gaussian
 from jaxaet.inverse.problem import Model, Problem
 from jaxaet.inverse.rfactors import r1_factor, r_factor
+from jaxaet.inverse.simulator import Simulator
 from jaxaet.inverse.solve import Solution, solve
 from jaxaet.inverse.window import Window, windowed
 from jaxaet.specimen import Atoms
@@ -40,11 +42,11 @@ class DefectCorrection(eqx.Module):
         self.rounds = int(rounds)
         self.solver = GaussNewton(max_steps=6) if solver is None else solver
 
-    def refine(self, problem: Problem, images_of: Callable[[Model], Array], on_step: OnStep | None) -> Model:
-        """The refined model; `images_of(model)`: its dear images."""
+    def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
+        """The refined model; `dear`: its images."""
         model = problem.model
         for number in range(self.rounds):
-            images = images_of(model)
+            images = dear.images(model)
             surrogate = mimicked(model, images)
             linear = Linear.plan(model.atoms, model.microscope)
             cheap = _see(linear, surrogate)
@@ -72,7 +74,7 @@ class TrueGradients(eqx.Module):
         self.steps, self.pixels = int(steps), int(pixels)
         self.atoms = None if atoms is None else tuple(int(i) for i in atoms)
 
-    def refine(self, problem: Problem, images_of: Callable[[Model], Array], on_step: OnStep | None) -> Model:
+    def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; only positions move."""
         model = problem.model
         for number, atom in enumerate(_chosen(self.atoms, model.atoms)):
@@ -81,6 +83,33 @@ class TrueGradients(eqx.Module):
             model = _moved(model, atom, place)
             if on_step is not None:
                 on_step(number + 1, float(loss))
+        return model
+
+
+class JointGradients(eqx.Module):
+    """Gauss-Newton for all atoms together with the derivative of the dear model itself.
+
+    The brightness of atoms behind each other tells of their distance, of which the linear model knows nothing. So this
+    is as precise as the data allow where `DefectCorrection`, after which it comes, is not. `rounds`: static; each costs
+    a series of dear images, and about four more for each atom in another's way. `solver`: of the fits.
+    """
+
+    rounds: int = eqx.field(static=True)
+    solver: GaussNewton
+
+    def __init__(self, rounds: int = 1, solver: GaussNewton | None = None):
+        self.rounds = int(rounds)
+        self.solver = GaussNewton(max_steps=6) if solver is None else solver
+
+    def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
+        """The refined model; besides positions only angles, shifts, scales and offsets move."""
+        model = problem.model
+        for number in range(self.rounds):
+            fit = Problem(dear.linearised(model), model, problem.data, problem.free, problem.likelihood)
+            solution = solve(fit, self.solver)
+            model = solution.model
+            if on_step is not None:
+                on_step(number + 1, float(solution.losses[-1]))
         return model
 
 
@@ -103,7 +132,7 @@ class GridScan(eqx.Module):
         self.pixels = int(pixels)
         self.reach, self.step = (jnp.asarray(x, dtype=float) for x in (reach, step))
 
-    def refine(self, problem: Problem, images_of: Callable[[Model], Array], on_step: OnStep | None) -> Model:
+    def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; only positions move."""
         model = problem.model
         axes = [
@@ -124,19 +153,19 @@ class GridScan(eqx.Module):
 
 def refine(
     problem: Problem,
-    method: DefectCorrection | TrueGradients | GridScan,
+    method: DefectCorrection | TrueGradients | JointGradients | GridScan,
     on_step: OnStep | None = None,
-    images_of: Callable[[Model], Array] | None = None,
+    dear: Simulator | None = None,
 ) -> Solution:
     """Move the atoms until the problem's own, dear forward model explains the data.
 
     `problem.forward`: such as a `Multislice`, planned for the problem's atoms and images. `on_step(number, loss)` is
-    called after each round, or each atom; of `GridScan` the second is R1. `images_of(model)`: the dear images, where
-    the caller keeps or shares them out; by default the forward model's. Raises `InputError` for a `Linear` forward.
+    called after each round, or each atom; of `GridScan` the second is R1. `dear`: makes the images of that forward
+    model where the caller keeps them or shows their progress. Raises `InputError` for a `Linear` forward.
     """
     if isinstance(problem.forward, Linear):
         raise InputError("The linear model needs no dynamic refinement; give a Multislice forward model, or use solve.")
-    images_of = (lambda model: _see(problem.forward, model)) if images_of is None else images_of
+    dear = Simulator(problem.forward) if dear is None else dear
     losses: list[float] = []
 
     def note(number: int, loss: float) -> None:
@@ -144,8 +173,8 @@ def refine(
         if on_step is not None:
             on_step(number, loss)
 
-    model = method.refine(problem, images_of, note)
-    images = images_of(model)
+    model = method.refine(problem, dear, note)
+    images = dear.images(model)
     r1, r = r1_factor(problem.data.data, images), r_factor(problem.data.data, images)
     result = f"{type(method).__name__}: R1 of the dear model is {100 * float(r1):.2f} %."
     return Solution(model, images, jnp.asarray(losses), r1, r, result)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxaet.core import InputError
 from jaxaet.forward import Linear
 from jaxaet.inverse.gauss_newton import probed_blocks
+from jaxaet.inverse.linearised import Linearised, sparse_normal_matrix
 from jaxaet.inverse.normal import normal_matrix
 from jaxaet.inverse.preconditioner import invert
 from jaxaet.inverse.problem import Problem
@@ -23,9 +24,9 @@ _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)  # brightness and response are known on
 def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     """The bound on the covariance of each atom's position at the problem's model, (n, 3, 3) in Å².
 
-    The positions must be the first free leaf. Memory and time grow as the square and the cube of the number of
-    parameters.
-    Raises `InputError` when the positions are not free, and for another forward model or a vibrating stage.
+    The positions must be the first free leaf. `problem.forward`: `Linear`, or `linearised` from any other model.
+    Memory and time grow as the square and the cube of the number of parameters. Raises `InputError` when the positions
+    are not free, for another forward model, and for the linear one of a vibrating stage.
     """
     packed = problem.pack(problem.leaves)
     first = jax.tree.leaves(problem.leaves)[0]
@@ -34,13 +35,7 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
         raise InputError(
             "The first free leaf is not atoms.positions; list it first, for the bound is that of positions."
         )
-    if not isinstance(problem.forward, Linear) or problem.model.microscope.vibration is not None:
-        raise InputError(
-            "The bound is known for the linear model without stage vibration; give a Linear forward model and no "
-            "vibration, or use isolated_bound."
-        )
-    reach = float(problem.forward.reach(atoms, problem.model.microscope))
-    information = normal_matrix(problem, reach).astype(np.float64)
+    information = _information(problem)
     n, width = packed["atom"].shape
     start = list(packed).index("atom")
     start = sum(value.size for value in list(packed.values())[:start])
@@ -58,6 +53,19 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     covariance = invert(information, _RIDGES)
     blocks = np.array([covariance[np.ix_(rows, rows)] for rows in place])
     return blocks / (scale[place][:, :, None] * scale[place][:, None, :])
+
+
+def _information(problem: Problem) -> Float[np.ndarray, "p p"]:
+    """Jᵀ W J in double precision."""
+    forward, model = problem.forward, problem.model
+    if isinstance(forward, Linearised):
+        return sparse_normal_matrix(problem, forward)
+    if not isinstance(forward, Linear) or model.microscope.vibration is not None:
+        raise InputError(
+            "The bound is known for the linear model without stage vibration and for Linearised ones; "
+            "linearise the forward model, or use isolated_bound."
+        )
+    return normal_matrix(problem, float(forward.reach(model.atoms, model.microscope))).astype(np.float64)
 
 
 def isolated_bound(problem: Problem) -> Float[np.ndarray, "n 3 3"]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxaet.core import InputError
+from jaxaet.inverse.dense import DenseGaussNewton
 from jaxaet.inverse.first_order import FirstOrder
 from jaxaet.inverse.gauss_newton import GaussNewton
 from jaxaet.inverse.problem import Model, Problem
@@ -33,13 +34,14 @@ class Solution(eqx.Module):
 
 def solve(
     problem: Problem,
-    method: GaussNewton | FirstOrder | None = None,
+    method: GaussNewton | DenseGaussNewton | FirstOrder | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Solution:
     """Move the free leaves until the model explains the data.
 
-    `method`: `GaussNewton()` by default, or `FirstOrder(optax transformation)`. `on_step(step, loss)` is called after
-    each step. Raises `InputError` when the start already has no finite loss.
+    `method`: `GaussNewton()` by default, `DenseGaussNewton()` for a few numbers of a dear forward model, or
+    `FirstOrder(optax transformation)`. `on_step(step, loss)` is called after each step. Raises `InputError` when the
+    start already has no finite loss.
     """
     method = GaussNewton() if method is None else method
     loss = _start_loss(problem)

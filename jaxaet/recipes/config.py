@@ -234,6 +234,8 @@ class DynamicRefinement(Section):
     """Rounds of the linear model corrected by multislice; multislice's own gradient; the AET paper's scan of a grid."""
     rounds: int = Field(default=4, ge=1, le=1000)
     """Series of images of defect_correction, or gradient steps for each atom."""
+    joint_rounds: int = Field(default=0, ge=0, le=1000)
+    """Then, rounds with multislice's own gradient for all atoms together, each of some eighty series of images."""
     window_pixels: int = Field(default=16, ge=8, le=1000)
     """Side of the window around an atom that true_gradients and grid_scan compare."""
     atoms: Annotated[tuple[Annotated[int, Field(ge=0)], ...], LAX] | None = None
@@ -300,6 +302,21 @@ class Refinement(Section):
     """More traced atoms than this end the run with an error: a sign of too small a `tracing.min_distance_a`."""
 
 
+class DynamicStage(Section):
+    """After the linear refinement, one by multislice, for atoms that stand behind each other."""
+
+    rounds: int = Field(default=0, ge=0, le=1000)
+    """Series of multislice images, each followed by a refit; 0 leaves the stage out."""
+    fitted_images: int = Field(default=3, ge=0, le=1000)
+    """Images to which the semi-angle, source size, defocus and inner detector angle are fitted first; 0 keeps them."""
+    stride: float = Field(default=2.0, ge=0.1, le=10)
+    """Distance of the computed scan points in pixels."""
+    spacing_a: float = Field(default=3.0, gt=0.05, le=100)
+    """Typical distance of the planes of atoms, Å."""
+    margin_a: float = Field(default=3.5, gt=0, le=100)
+    """From the probes of a block to the edge of their cell, Å."""
+
+
 class Common(Section):
     """The keys of every recipe that are not in a block."""
 
@@ -326,6 +343,7 @@ class HeterojunctionConfig(Solving):
     reconstruction: Reconstruction = Reconstruction()
     tracing: TracingSheet = TracingSheet()
     refinement: Refinement = Refinement()
+    dynamic: DynamicStage = DynamicStage()
 
 
 class TiltSeriesConfig(Solving):
@@ -339,6 +357,7 @@ class TiltSeriesConfig(Solving):
     reconstruction: Reconstruction = Reconstruction()
     tracing: Tracing = Tracing()
     refinement: Refinement = Refinement()
+    dynamic: DynamicStage = DynamicStage()
 
 
 class SimulationConfig(Common):

@@ -1,10 +1,7 @@
 """How far the linear model misplaces atoms that scatter dynamically, and what dynamic refinement mends of it."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxaet.core import Images
@@ -14,9 +11,12 @@ from jaxaet.inverse import (
     DefectCorrection,
     GaussNewton,
     GridScan,
+    JointGradients,
+    Linearised,
     Model,
     Poisson,
     Problem,
+    Simulator,
     TrueGradients,
     fisher,
     mimicked,
@@ -40,8 +40,8 @@ def run(config: DynamicConfig, folder: RunFolder) -> dict:
     """Simulate the series by multislice, fit it by `Linear` alone, refine it dynamically, and score both."""
     atoms, seen, multislice = prepared(config)
     truth = Model(atoms, seen)
-    render = renderer(config, folder, multislice)
-    mean = render(truth)
+    dear = Simulator(multislice, folder.stage, folder.progress)
+    mean = dear.images(truth)
     noise_key = jax.random.key(config.seed + 1)
     data = Images(mean, seen.tilts.angles, seen.grid)
     data = count(data, noise_key) if config.noise else data
@@ -52,16 +52,27 @@ def run(config: DynamicConfig, folder: RunFolder) -> dict:
         lambda m: (m.microscope.detector, m.atoms.species_u2), start, (seen.detector, atoms.species_u2)
     )  # fmt: skip
     metrics = {"atoms": len(atoms), "linear_alone": numbers(start, truth)}
-    metrics["linear_alone"]["r1_percent"] = 100 * float(r1_factor(data.data, jnp.asarray(render(start))))
+    metrics["linear_alone"]["r1_percent"] = 100 * float(r1_factor(data.data, dear.images(start)))
     problem = Problem(multislice, start, data, free_leaves, Poisson())
     method = chosen_method(config)
     with folder.progress(steps_of(method, atoms), config.refinement.method) as tick:
-        solution = refine(problem, method, lambda step, loss: tick(step, loss=loss), render)
+        solution = refine(problem, method, lambda step, loss: tick(step, loss=loss), dear)
     metrics[config.refinement.method] = numbers(solution.model, truth)
     metrics[config.refinement.method] |= {"r1_percent": 100 * float(solution.r1), "result": solution.result}
+    if config.refinement.joint_rounds:
+        problem = Problem(multislice, solution.model, data, free_leaves, Poisson())
+        solution = refine(problem, JointGradients(config.refinement.joint_rounds), None, dear)
+        metrics["joint_gradients"] = numbers(solution.model, truth)
+        metrics["joint_gradients"] |= {"r1_percent": 100 * float(solution.r1), "result": solution.result}
     if config.error_bars:
-        bars = folder.stage("bound", lambda: {"covariance": bound(truth, data)})
-        metrics |= efficiency(bars["covariance"], atoms, metrics[config.refinement.method]["rmsd_pm"])
+        mimic = mimicked(truth, mean)
+        linear = Linear.plan(mimic.atoms, mimic.microscope)
+        bars = folder.stage("bound", lambda: {"covariance": bound(linear, mimic, data)})
+        metrics["linear_bound"] = against(bars["covariance"], atoms, metrics)
+        if config.refinement.joint_rounds:
+            forward = dear.linearised(truth)
+            bars = folder.stage("multislice_bound", lambda: {"covariance": bound(forward, truth, data)})
+            metrics["multislice_bound"] = against(bars["covariance"], atoms, metrics)
     write(config, folder, data, solution, truth, metrics)
     return metrics
 
@@ -84,31 +95,6 @@ def prepared(config: DynamicConfig) -> tuple[Atoms, Microscope, Multislice]:
         margin=config.multislice.margin_a,
     )
     return atoms, seen, model
-
-
-def renderer(config: DynamicConfig, folder: RunFolder, multislice: Multislice) -> Callable[[Model], jax.Array]:
-    """A function that makes the multislice images of a model, each a stage of its own, once for each model."""
-    done: dict[int, tuple[Model, jax.Array]] = {}
-    see = eqx.filter_jit(lambda model, atoms, microscope: model(atoms, microscope).data[0])
-
-    def render(model: Model) -> jax.Array:
-        for known, rendered in done.values():
-            if known is model:
-                return rendered
-        number, total, images = len(done), len(model.microscope.tilts.angles), []
-        with folder.progress(total, f"series {number}") as tick:
-            for index in range(total):
-                view = model.microscope.view(index)
-                image = folder.stage(
-                    f"series_{number}_image_{index + 1}",
-                    lambda view=view: {"image": np.asarray(see(multislice, model.atoms, view))},
-                )
-                images.append(image["image"])
-                tick(index + 1)
-        done[number] = model, jnp.asarray(np.stack(images))
-        return done[number][1]
-
-    return render
 
 
 def free_leaves(model: Model) -> tuple:
@@ -152,22 +138,22 @@ def numbers(model: Model, truth: Model) -> dict:
     return {name: found[name] for name in ("rmsd_pm", "rmsd_all_pm", "angle_rms_error_deg")}
 
 
-def bound(truth: Model, data: Images) -> np.ndarray:
-    """The Cramér-Rao bound of the linear model that mimics the multislice images at the truth, (n, 3, 3) Å²."""
-    model = mimicked(truth, data.data)
-    problem = Problem(Linear.plan(model.atoms, model.microscope), model, data, free_leaves, Poisson())
-    return fisher(problem)
+def bound(forward: Linear | Linearised, model: Model, data: Images) -> np.ndarray:
+    """The Cramér-Rao bound at a model, (n, 3, 3) Å²."""
+    return fisher(Problem(forward, model, data, free_leaves, Poisson()))
 
 
-def efficiency(covariance: np.ndarray, atoms: Atoms, rmsd: dict) -> dict:
-    """The bound of each species in pm, and rmsd as a multiple of it."""
+def against(covariance: np.ndarray, atoms: Atoms, metrics: dict) -> dict:
+    """A bound for each species in pm, and the rmsd of each fit as a multiple of it."""
     variance = 1e4 * np.trace(covariance, axis1=1, axis2=2)
     bounds = {
         name: float(np.sqrt(variance[atoms.labels == label].mean()))
         for label, name in enumerate(atoms.species)
         if (atoms.labels == label).any()
     }
-    return {"cramer_rao_pm": bounds, "rmsd_over_bound": {name: rmsd[name] / bounds[name] for name in bounds}}
+    fits = {fit: found["rmsd_pm"] for fit, found in metrics.items() if isinstance(found, dict) and "rmsd_pm" in found}
+    ratios = {fit: {name: rmsd[name] / bounds[name] for name in bounds} for fit, rmsd in fits.items()}
+    return {"cramer_rao_pm": bounds, "rmsd_over_bound": ratios}
 
 
 def write(config: DynamicConfig, folder: RunFolder, data: Images, solution, truth: Model, metrics: dict) -> None:

@@ -19,9 +19,11 @@ from jaxaet.inverse import (
     fit_peaks,
     isolated_bound,
     match_sheet,
+    mimicked,
 )
 from jaxaet.recipes import pipeline, repair
 from jaxaet.recipes.config import Config
+from jaxaet.recipes.dynamical import dynamical
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.specimen import Atoms
 
@@ -64,8 +66,14 @@ def solve_series(
     model = to_model(data, microscope)
     arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
     arrays |= {name: data[name] for name in ("images", "r1", "r", "result")}
+    linear = model
+    if config.dynamic.rounds:
+        model, found = dynamical(config, folder, images, likelihood, model)
+        losses += list(found.pop("losses"))
+        arrays |= found | {"losses": np.asarray(losses)}
+        linear = mimicked(model, jnp.asarray(found["images"]))
     if config.error_bars:
-        bars = folder.stage("error_bars", lambda: {"covariance": error_bars(model, images, likelihood, config)})
+        bars = folder.stage("error_bars", lambda: {"covariance": error_bars(linear, images, likelihood, config)})
         arrays["covariance"] = bars["covariance"]
     return model, arrays
 

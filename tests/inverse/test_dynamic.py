@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxaet
-from jaxaet.inverse import Model, mimicked, windowed
+from jaxaet.inverse import DenseGaussNewton, JointGradients, Model, mimicked, windowed
 
 POSITIONS = np.array([[0.0, 0.0, 1.6], [0.5, 0.3, -1.6], [-1.9, 0.4, 0.0]])
 ATOMS = jaxaet.Atoms.from_symbols(POSITIONS, ["W", "S", "S"], u2=0.01, species=("W", "S", "Mo"))
@@ -60,6 +60,31 @@ def test_true_gradients_bring_an_atom_back():
     found = error_pm(solution.model)
     assert found[1] < 0.1 * error_pm(start)[1]
     np.testing.assert_array_equal(found[[0, 2]], 0.0)
+
+
+def test_joint_gradients_bring_all_atoms_back_at_once():
+    start = eqx.tree_at(positions, TRUTH, positions(TRUTH) + 0.03 * jnp.array([[1.0, -1, 1], [-1, 1, 1], [1, 1, -1]]))
+    rounds = []
+    solution = jaxaet.refine(problem(start), JointGradients(2), lambda *seen: rounds.append(seen))
+    assert [number for number, _ in rounds] == [1, 2]
+    assert error_pm(solution.model).max() < 0.05 * error_pm(start).max()
+
+
+def test_a_few_numbers_of_the_instrument_are_found_from_its_images():
+    def instrument(model):
+        beam = model.microscope.beam
+        return beam.semi_angle, beam.source_size, beam.aberrations.c10, model.microscope.detector.inner
+
+    true = jaxaet.Microscope(
+        jaxaet.Beam(60e3, 0.034, 0.55, 1e5, jaxaet.Aberrations(c10=15.0)), jaxaet.AnnularDetector(0.053, 0.15),
+        MICROSCOPE.tilts, MICROSCOPE.grid, 1.0, 1.0,
+    )  # fmt: skip
+    data = eqx.filter_jit(FORWARD)(ATOMS, true)
+    start = eqx.tree_at(lambda m: m.microscope.beam.aberrations.c10, TRUTH, jnp.asarray(5.0))
+    found = jaxaet.solve(
+        jaxaet.Problem(FORWARD, start, data, instrument, jaxaet.Poisson()), DenseGaussNewton(8, tolerance=1e-4)
+    )
+    np.testing.assert_allclose(instrument(found.model), instrument(Model(ATOMS, true)), rtol=0.02)
 
 
 def test_a_grid_scan_finds_the_nearest_point_of_its_grid():
