@@ -1,15 +1,18 @@
-"""Everything in one run: `python -m benchmarks [--out DIR] [--tiny]`."""
+"""Everything in one run: `python -m benchmarks [--only PART ...] [--out DIR] [--tiny]`."""
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from benchmarks import linear, multislice, refinement, timing
+
+PARTS = ("linear", "refinement", "multislice")
 
 
 def table(rows: list[dict]) -> str:
@@ -51,12 +54,17 @@ def report_multislice(found: dict) -> None:
     )
     if found["missing"]:
         print(found["missing"])
-    print(table(found["rows"]), table(found["targets"]), sep="\n\n")
+    if "gradient_mb" in found:
+        print(
+            f"Gradient: {_cell(found['gradient_mb'])} MB, {_cell(found['gradient_mb_without_remat'])} MB without remat"
+        )
+    print(table(found["rows"]), *([table(found["targets"])] if found["targets"] else []), sep="\n\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and with `--out` write `results.json` into a folder where there is none yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts")
     parser.add_argument("--out", type=Path, help="folder for results.json, which must not exist there")
     parser.add_argument("--tiny", action="store_true", help="a few atoms and pixels: does it run at all?")
     options = parser.parse_args(arguments)
@@ -65,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{target} exists and is never overwritten; name another folder with --out.", file=sys.stderr)
         return 2
     try:
-        results = run(options.tiny)
+        results = run(options.tiny, options.only)
     except linear.Disagreement as error:
         print(error, file=sys.stderr)
         return 1
@@ -76,22 +84,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(tiny: bool) -> dict:
-    """All measurements, printed one by one."""
+def run(tiny: bool, parts: Sequence[str] = PARTS) -> dict:
+    """The measurements of these parts, printed one by one."""
     sizes, half_width, rounds = ((48,), 6.0, 1) if tiny else ((256, 512), np.inf, 7)
     device = jax.devices()[0].device_kind
     results = {"jax": jax.__version__, "numpy": np.__version__, "device": device, "cores": os.cpu_count()}
     print(f"jax {jax.__version__}, numpy {np.__version__}, {device}, {os.cpu_count()} cores, rounds: {rounds}")
-    results["linear"] = []
-    for pixels in sizes:
-        results["linear"].append(linear.measure(pixels, half_width, rounds))
-        report_linear(results["linear"][-1])
-    names = (refinement.SECOND, "Adam 0.05") if tiny else refinement.NAMES
-    pixels, rounds = (48, 1) if tiny else (288, 2)
-    results["refinement"] = refinement.measure(pixels, half_width, rounds, names)
-    report_refinement(results["refinement"])
-    results["multislice"] = multislice.measure(*((8, 1, 2) if tiny else (60, 3)))
-    report_multislice(results["multislice"])
+    if "linear" in parts:
+        results["linear"] = []
+        for pixels in sizes:
+            results["linear"].append(linear.measure(pixels, half_width, rounds))
+            report_linear(results["linear"][-1])
+    if "refinement" in parts:
+        names = (refinement.SECOND, "Adam 0.05") if tiny else refinement.NAMES
+        results["refinement"] = refinement.measure(*((48, half_width, 1) if tiny else (288, half_width, 2)), names)
+        report_refinement(results["refinement"])
+    if "multislice" in parts:
+        results["multislice"] = []
+        for field in (multislice.TINY,) if tiny else (multislice.PATCH, multislice.WHOLE):
+            results["multislice"].append(multislice.measure(field))
+            report_multislice(results["multislice"][-1])
     results["peak_memory_mb"] = timing.process_peak()
     print(f"\nPeak memory of the process: {_cell(results['peak_memory_mb'])} MB")
     return results
