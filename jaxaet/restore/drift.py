@@ -1,0 +1,113 @@
+"""Drift of the specimen while its frames are recorded: found, and undone.
+
+The frames of an image are registered to one of them by cross-correlation to a hundredth of a pixel (Guizar-Sicairos,
+Thurman & Fienup, Optics Letters 33 (2008) 156). A drift of constant velocity moves the specimen within each frame as
+well, from row to row, by which it shears and stretches the frame; so the velocity is fitted, and the frames are read
+back along the whole path (AET paper, supplement, "Drift correction").
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jaxtyping import Array, Bool, Float
+
+from jaxaet.core import Frames, Images, InputError
+from jaxaet.forward import displaced
+
+_FINE = 100  # parts of a pixel
+_FAR = 5.0  # robust standard deviations from the line, beyond which a frame is wrong
+_LEAST, _MOST = 0.1, 2.0  # pixels from the line, at which no frame and every frame is wrong
+
+
+class Drift(eqx.Module):
+    """How the specimen moved.
+
+    `velocity`: (k, 2), along x and y from a frame to the next, Å. `residual`: (k, f, 2), of each frame from that line,
+    Å. `kept`: (k, f), which frames lie on it.
+    """
+
+    velocity: Float[Array, "k 2"]
+    residual: Float[Array, "k f 2"]
+    kept: Bool[Array, "k f"]
+
+    def path(self, rows: int) -> Float[Array, "k f {rows} 2"]:
+        """Where the specimen was during each row of each frame, from where it was during the very first row, Å."""
+        frames = self.kept.shape[1]
+        time = jnp.arange(frames)[:, None] + jnp.arange(rows)[None] / rows
+        return self.velocity[:, None, None] * time.astype(self.velocity.dtype)[None, :, :, None]
+
+
+def find_drift(frames: Frames) -> Drift:
+    """The drift of each image's frames, with those that do not follow it left out.
+
+    A frame may be wrong, the first one too. Raises `InputError` when fewer than three frames of an image agree.
+    """
+    data, sampling = np.asarray(frames.data), float(frames.grid.sampling)
+    count = data.shape[1]
+    if count < 3:
+        return Drift(jnp.zeros((len(data), 2)), jnp.zeros((len(data), count, 2)), jnp.ones((len(data), count), bool))
+    found = []
+    for index, image in enumerate(data):
+        shifts = _shifts(image)
+        kept = _on_one_line(shifts)
+        if kept.sum() < 3:
+            raise InputError(
+                f"Of {count} frames of image {index + 1} only {kept.sum()} follow one drift; at least 3 must, so leave "
+                "the image out or give its sum as one frame."
+            )
+        found.append(_line(shifts, kept))
+    velocity, residual, kept = (jnp.asarray(np.stack(parts)) for parts in zip(*found, strict=True))
+    return Drift(velocity * sampling, residual * sampling, kept)
+
+
+def undrifted(frames: Frames, drift: Drift) -> Images:
+    """The sum of the frames that were kept, each read back along the drift.
+
+    Reading back is the transpose of what drift does to an image (`forward.displaced`). Both are orthogonal but for the
+    stretch, so counts are kept and the noise of neighbouring pixels stays independent; a specimen that drifted along
+    with the slow scan is brighter, as it had more dose. What left at one border comes in at the other.
+    """
+    count = frames.data.shape[1]
+    shape, dtype = (frames.data.shape[0], *frames.grid.shape), frames.data.dtype
+    path = drift.path(frames.grid.shape[0])
+
+    def scan(data):
+        return displaced(Images(data, frames.angles, frames.grid), path)
+
+    back = jax.linear_transpose(scan, jax.ShapeDtypeStruct(shape, dtype))
+    (data,) = back(count * jnp.where(drift.kept[:, :, None, None], frames.data, 0.0))
+    return Images(data, frames.angles, frames.grid)
+
+
+def _shifts(image: Float[np.ndarray, "f ny nx"]) -> Float[np.ndarray, "f 2"]:
+    """How far (x, y) in pixels the specimen of each frame lies from that of the frame most like all the others."""
+    from skimage.registration import phase_cross_correlation
+
+    spectra = np.fft.fft2(image - image.mean(axis=(1, 2), keepdims=True))
+    spectra /= np.linalg.norm(spectra, axis=(1, 2), keepdims=True)
+    likeness = [sum(np.fft.ifft2(spectrum * other.conj()).real.max() for other in spectra) for spectrum in spectra]
+    reference = spectra[int(np.argmax(likeness))]
+    # Without normalisation: the phases alone lock to any of the lattice's translations.
+    shifts = [
+        phase_cross_correlation(spectrum, reference, upsample_factor=_FINE, space="fourier", normalization=None)[0]
+        for spectrum in spectra
+    ]
+    return np.array(shifts)[:, ::-1]
+
+
+def _on_one_line(shifts: Float[np.ndarray, "f 2"]) -> Bool[np.ndarray, " f"]:
+    """Which frames lie on the line that half of them agree on, by repeated medians."""
+    time = np.arange(len(shifts))
+    fits = [scipy.stats.siegelslopes(values, time) for values in shifts.T]
+    away = np.linalg.norm(shifts - np.stack([fit.intercept + fit.slope * time for fit in fits], axis=1), axis=1)
+    spread = scipy.stats.median_abs_deviation(away, scale="normal")
+    return away <= np.clip(np.median(away) + _FAR * spread, _LEAST, _MOST)
+
+
+def _line(shifts: Float[np.ndarray, "f 2"], kept: Bool[np.ndarray, " f"]) -> tuple:
+    """Velocity in pixels a frame, residuals of all frames, and the frames that were kept."""
+    time = np.arange(len(shifts))
+    slope = np.array([scipy.stats.linregress(time[kept], values).slope for values in shifts[kept].T])
+    return slope, shifts - shifts[kept].mean(axis=0) - slope * (time - time[kept].mean())[:, None], kept
