@@ -52,6 +52,7 @@ from .inverse import (
 from .io import (
     from_ase as from_ase,
     load_atoms as load_atoms,
+    load_frames as load_frames,
     load_tilt_series as load_tilt_series,
     save_atoms as save_atoms,
     save_tilt_series as save_tilt_series,

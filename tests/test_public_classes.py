@@ -12,9 +12,10 @@ import pytest
 
 import jaxaet
 from jaxaet.forward import AtomPlanes, Cell, Dense, Direct, Lens, Prism, Slabs, Tiled
-from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Solution
+from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Simulator, Solution
 from jaxaet.inverse.preconditioner import Blocks, Inverse
 from jaxaet.inverse.window import Window
+from jaxaet.restore import Drift
 
 GRID = jaxaet.Grid((4, 6), 0.3)
 TILTS = jaxaet.Tilts([[0.1, 0.2, 0.3]])
@@ -43,6 +44,9 @@ EXAMPLES = {
     "Beam": BEAM,
     "Blocks": Blocks({"atom": jnp.ones((2, 3, 3))}),
     "DefectCorrection": jaxaet.DefectCorrection(),
+    "DenseGaussNewton": jaxaet.DenseGaussNewton(),
+    "DenseState": jaxaet.DenseGaussNewton().start(PROBLEM, jnp.ones(())),
+    "Drift": Drift(jnp.ones((1, 2)), jnp.ones((1, 3, 2)), jnp.ones((1, 3), bool)),
     "Dense": Dense(),
     "Inverse": Inverse(jnp.eye(6), jnp.ones(6)),
     "FirstOrder": FirstOrder(),
@@ -53,7 +57,9 @@ EXAMPLES = {
     "Grid": GRID,
     "GridScan": jaxaet.GridScan(),
     "Images": IMAGES,
+    "JointGradients": jaxaet.JointGradients(),
     "Linear": jaxaet.Linear(),
+    "Linearised": Simulator(jaxaet.Linear()).linearised(MODEL),
     "Microscope": MODEL.microscope,
     "Model": MODEL,
     "NewtonState": GaussNewton().start(PROBLEM, jnp.ones(())),
@@ -66,7 +72,7 @@ EXAMPLES = {
     "Window": Window(PROBLEM, jnp.zeros(3)),
     "Volume": jaxaet.Volume(jnp.ones((2, 3, 4)), jnp.zeros(3), 0.5),
 }
-ROOMS = ("core", "forward", "instrument", "inverse", "specimen", "tomography")
+ROOMS = ("core", "forward", "instrument", "inverse", "restore", "specimen", "tomography")
 
 
 def public_classes():

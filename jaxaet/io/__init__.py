@@ -14,4 +14,8 @@ from jaxaet.io.atoms import (
 from jaxaet.io.checks import check_counts as check_counts
 from jaxaet.io.results import save_arrays as save_arrays
 from jaxaet.io.save import save_tilt_series as save_tilt_series
-from jaxaet.io.tilt_series import TiltSeries as TiltSeries, load_tilt_series as load_tilt_series
+from jaxaet.io.tilt_series import (
+    TiltSeries as TiltSeries,
+    load_frames as load_frames,
+    load_tilt_series as load_tilt_series,
+)

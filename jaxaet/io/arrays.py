@@ -3,6 +3,7 @@
 The names read here, first match first (docs/conventions.md has the meaning of axes and angles):
 
     images       projections, images, data             (image, row = y, column = x)
+    frames       frames                                (image, frame, row, column), for `load_frames`
     pixel size   pixel_size_A, pixel_size_a, pixel_size_nm
     angles       angles_deg, angles_rad, angles (deg)  (k, 3) in the order (Z, Y, X), or (k,) tilts about Y
                  angles_nominal_deg                    what the microscope reported; `angles_deg` is then the truth
@@ -19,7 +20,7 @@ from jaxaet.core import InputError
 from jaxaet.io.contents import Contents
 from jaxaet.specimen import Atoms
 
-IMAGE_NAMES = ("projections", "images", "data")
+IMAGE_NAMES = ("projections", "images", "data", "frames")
 PIXEL_SIZE_NAMES = {"pixel_size_A": 1.0, "pixel_size_a": 1.0, "pixel_size_nm": 10.0}
 ANGLE_NAMES = {"angles_deg": np.pi / 180, "angles_rad": 1.0, "angles": np.pi / 180}
 

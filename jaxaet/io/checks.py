@@ -19,7 +19,7 @@ def checked_images(path: Path, images: Any) -> Float[np.ndarray, "k ny nx"]:
     if images.ndim != 3:
         raise InputError(
             f"{path} holds an array of shape {images.shape} where images are expected; "
-            "store them with three axes (image, row, column)."
+            "store them with three axes (image, row, column), or read several frames of each image by load_frames."
         )
     if images.size == 0:
         raise InputError(f"{path} holds an empty array of shape {images.shape}; give at least one image.")

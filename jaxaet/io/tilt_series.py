@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxaet.core import Grid, Images, InputError
+from jaxaet.core import Frames, Grid, Images, InputError
 from jaxaet.io.arrays import read_hdf5, read_mat, read_npz
 from jaxaet.io.checks import checked_angles, checked_images, checked_pixel_size
 from jaxaet.io.contents import Contents
@@ -73,6 +73,29 @@ def load_tilt_series(
         reference=None if contents.atoms_are_truth else contents.atoms,
         metadata=contents.metadata,
     )
+
+
+def load_frames(
+    path: str | os.PathLike,
+    pixel_size: float | None = None,
+    angles: Float[np.ndarray, "k *zyx"] | Float[Array, "k *zyx"] | None = None,
+) -> Frames:
+    """Reads the raw frames of a tilt series, (image, frame, row, column), from any file that holds such an array.
+
+    `pixel_size`, `angles` and what is refused: as for `load_tilt_series`; `frames` is one more name of the array.
+    """
+    path = Path(path)
+    contents = _read(path)
+    frames = np.asarray(contents.images)
+    if frames.ndim != 4:
+        raise InputError(
+            f"{path} holds an array of shape {frames.shape} where frames are expected; "
+            "store them with four axes (image, frame, row, column), or read single images by load_tilt_series."
+        )
+    checked_images(path, frames.reshape(-1, *frames.shape[2:]))
+    sampling = checked_pixel_size(path, contents.pixel_size if pixel_size is None else pixel_size)
+    reported = checked_angles(path, contents.angles if angles is None else angles, len(frames))
+    return Frames(frames, reported, Grid(frames.shape[2:], sampling))
 
 
 def _read(path: Path) -> Contents:

@@ -170,7 +170,7 @@ def write_raw(config: SimulationConfig, folder: RunFolder, frames: np.ndarray) -
             path,
             {
                 "frames": (frames, "electrons", "image, frame, row, column"),
-                "nominal_angles": (nominal_deg(), "degrees", "image, (Z Y X)"),
+                "angles_deg": (nominal_deg(), "degrees", "image, (Z Y X)"),
             },
             {"pixel_size_a": options.pixel_size_a, "dose_e_per_a2": options.dose_e_per_a2},
         )

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxaet.core import Grid, Images, rotation_matrix
+from jaxaet.core import Grid, Images, InputError, rotation_matrix
 from jaxaet.forward import displaced
 from jaxaet.instrument import Tilts
-from jaxaet.io import load_atoms
+from jaxaet.io import load_atoms, load_frames, load_tilt_series
 from jaxaet.recipes import simulation
 from jaxaet.recipes.cache import fingerprint, load_array, store_array, user_cache
 from jaxaet.recipes.config import SimulationConfig
@@ -74,12 +74,21 @@ def test_raw_holds_what_an_experimenter_has_and_nothing_of_the_truth(first):
     with h5py.File(first / "raw.h5") as file:
         assert set(file.attrs) == {"format_version", "pixel_size_a", "dose_e_per_a2"}
         assert (file.attrs["pixel_size_a"], file.attrs["dose_e_per_a2"]) == (0.32, 3.8e5)
-    assert raw.keys() == {"frames", "nominal_angles"}
+    assert raw.keys() == {"frames", "angles_deg"}
     assert raw["frames"].shape == (12, 10, 16, 18)
     assert raw["frames"].dtype == np.float32
     nominal, calibrated = (np.rad2deg(tilts().angles) for tilts in (Tilts.heterojunction_nominal, Tilts.heterojunction))
-    np.testing.assert_allclose(raw["nominal_angles"], nominal)
-    assert np.abs(raw["nominal_angles"] - calibrated).max() > 20
+    np.testing.assert_allclose(raw["angles_deg"], nominal)
+    assert np.abs(raw["angles_deg"] - calibrated).max() > 20
+
+
+def test_raw_is_read_back_as_frames(first):
+    frames = load_frames(first / "raw.h5")
+    np.testing.assert_array_equal(frames.data, arrays(first / "raw.h5")["frames"])
+    np.testing.assert_allclose(frames.angles, Tilts.heterojunction_nominal().angles, atol=1e-6)
+    assert float(frames.grid.sampling) == pytest.approx(0.32)
+    with pytest.raises(InputError, match="by load_frames"):
+        load_tilt_series(first / "raw.h5")
 
 
 def test_the_truth_is_apart_and_explains_the_frames(first):
