@@ -2,8 +2,8 @@
 
 The Fisher information of the free parameters is their normal matrix Jᵀ W J; the bound is its inverse. Angles, shifts,
 brightness and widths that are free cost information, so they are inverted along. A rigid motion of all atoms
-that free angles and shifts would make up for is no error, so it is held fixed: the bound is that of positions after
-alignment. Source: Kay, Fundamentals of Statistical Signal Processing (1993), chapter 3.
+that free angles and shifts would make up for is no error: the bound is that of positions after rigid alignment to the
+truth by least squares. Source: Kay, Fundamentals of Statistical Signal Processing (1993), chapter 3.
 """
 
 import jax
@@ -44,15 +44,22 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     information /= scale[:, None] * scale
     tilts = problem.model.microscope.tilts
     moving = [any(leaf is own for own in jax.tree.leaves(problem.leaves)) for leaf in (tilts.shifts, tilts.angles)]
-    if any(moving):
-        rigid = np.zeros((information.shape[0], 3 * sum(moving)))
-        motions = _rigid_motions(np.asarray(atoms.positions, float))
-        rigid[place.ravel()] = motions[:, np.repeat(moving, 3)]
-        rigid = np.linalg.qr(rigid * scale[:, None])[0]
-        information += 10.0 * rigid @ rigid.T
+    motions = _rigid_motions(np.asarray(atoms.positions, float))[:, np.repeat(moving, 3)]
+    rigid = np.zeros((information.shape[0], motions.shape[1]))
+    rigid[place.ravel()] = motions
+    rigid = np.linalg.qr(rigid * scale[:, None])[0]
+    information += 10.0 * rigid @ rigid.T
     covariance = invert(information, _RIDGES)
     blocks = np.array([covariance[np.ix_(rows, rows)] for rows in place])
-    return blocks / (scale[place][:, :, None] * scale[place][:, None, :])
+    blocks /= scale[place][:, :, None] * scale[place][:, None, :]
+    # What is held fixed above weighs atoms by what is known of them; alignment by least squares weighs all alike.
+    motions = np.linalg.qr(motions)[0]
+    units = scale[place].ravel()
+    moved = (covariance[np.ix_(place.ravel(), place.ravel())] @ (motions / units[:, None])) / units[:, None]
+    own, moved = motions.reshape(n, 3, -1), moved.reshape(n, 3, -1)
+    cross = np.einsum("nam,nbm->nab", own, moved)
+    both = np.einsum("nam,mk,nbk->nab", own, np.einsum("nam,nak->mk", own, moved), own)
+    return blocks - cross - cross.swapaxes(1, 2) + both
 
 
 def _information(problem: Problem) -> Float[np.ndarray, "p p"]:

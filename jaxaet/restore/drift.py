@@ -18,6 +18,7 @@ from jaxaet.forward import displaced
 
 _FINE = 100  # parts of a pixel
 _FAR = 5.0  # robust standard deviations from the line, beyond which a frame is wrong
+_NORMAL = 0.6745  # median absolute deviation of a normal variable of unit variance
 _LEAST, _MOST = 0.1, 2.0  # pixels from the line, at which no frame and every frame is wrong
 
 
@@ -90,24 +91,22 @@ def _shifts(image: Float[np.ndarray, "f ny nx"]) -> Float[np.ndarray, "f 2"]:
     likeness = [sum(np.fft.ifft2(spectrum * other.conj()).real.max() for other in spectra) for spectrum in spectra]
     reference = spectra[int(np.argmax(likeness))]
     # Without normalisation: the phases alone lock to any of the lattice's translations.
-    shifts = [
-        phase_cross_correlation(spectrum, reference, upsample_factor=_FINE, space="fourier", normalization=None)[0]
-        for spectrum in spectra
-    ]
+    options: dict = {"upsample_factor": _FINE, "space": "fourier", "normalization": None}
+    shifts = [phase_cross_correlation(spectrum, reference, **options)[0] for spectrum in spectra]
     return np.array(shifts)[:, ::-1]
 
 
 def _on_one_line(shifts: Float[np.ndarray, "f 2"]) -> Bool[np.ndarray, " f"]:
     """Which frames lie on the line that half of them agree on, by repeated medians."""
     time = np.arange(len(shifts))
-    fits = [scipy.stats.siegelslopes(values, time) for values in shifts.T]
-    away = np.linalg.norm(shifts - np.stack([fit.intercept + fit.slope * time for fit in fits], axis=1), axis=1)
-    spread = scipy.stats.median_abs_deviation(away, scale="normal")
+    slope, start = np.transpose([tuple(scipy.stats.siegelslopes(values, time)) for values in shifts.T])
+    away = np.linalg.norm(shifts - (start + slope * time[:, None]), axis=1)
+    spread = scipy.stats.median_abs_deviation(away) / _NORMAL
     return away <= np.clip(np.median(away) + _FAR * spread, _LEAST, _MOST)
 
 
 def _line(shifts: Float[np.ndarray, "f 2"], kept: Bool[np.ndarray, " f"]) -> tuple:
     """Velocity in pixels a frame, residuals of all frames, and the frames that were kept."""
     time = np.arange(len(shifts))
-    slope = np.array([scipy.stats.linregress(time[kept], values).slope for values in shifts[kept].T])
-    return slope, shifts - shifts[kept].mean(axis=0) - slope * (time - time[kept].mean())[:, None], kept
+    start, slope = np.polynomial.polynomial.polyfit(time[kept], shifts[kept], 1)
+    return slope, shifts - (start + slope * time[:, None]), kept

@@ -69,6 +69,32 @@ def test_free_angles_cost_information_but_rigid_motions_do_not_count():
     assert np.all(np.linalg.eigvalsh(unknown) > 0)
 
 
+def test_the_bound_is_that_of_positions_after_rigid_alignment():
+    """A bright atom beside dim ones: least squares aligns all alike, so the dim ones' noise turns the bright one."""
+    model = scene([[0, 0, 0], [2.5, 0.4, 0.3], [-2.2, 1.1, -0.6], [0.4, -2.6, 0.8]], [[0, t, 0] for t in (-50, 0, 60)])
+    model = eqx.tree_at(lambda m: m.atoms.composition, model, jnp.array([[1.0], [0.2], [0.2], [0.3]]))
+
+    def free(model):
+        return model.atoms.positions, model.microscope.tilts.angles, model.microscope.tilts.shifts
+
+    data = Linear()(model.atoms, model.microscope)
+    problem = Problem(Linear(), model, data, free, Gaussian(3.0))
+    flat, unravel = jax.flatten_util.ravel_pytree(free(model))
+    jacobian = np.asarray(jax.jacfwd(lambda x: problem.mean(unravel(x)))(flat)).reshape(-1, flat.size) / 3.0
+    units = np.linalg.norm(jacobian, axis=0)
+    covariance = np.linalg.pinv((jacobian / units).T @ (jacobian / units), rcond=1e-9) / (units[:, None] * units)
+    positions = np.asarray(model.atoms.positions)
+    turns = [np.cross(axis, positions - positions.mean(axis=0)).ravel() for axis in np.eye(3)]
+    motions = np.linalg.qr(np.stack([*np.tile(np.eye(3), (1, 4)), *turns], axis=1))[0]
+    align = np.eye(12) - motions @ motions.T
+    expected = align @ covariance[:12, :12] @ align
+    found = fisher(problem)
+    for atom in range(4):
+        np.testing.assert_allclose(
+            found[atom], expected[3 * atom :][:3, 3 * atom :][:, :3], rtol=0.01, atol=1e-3 * found.max()
+        )
+
+
 def test_positions_must_be_free():
     model = scene([[0.0, 0, 0]], [[0, 0, 0], [0, 30, 0], [0, 60, 0]])
     data = Linear()(model.atoms, model.microscope)
