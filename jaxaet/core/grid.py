@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxaet.core.errors import InputError
+from jaxaet.core.errors import InputError, known
 
 
 class Grid(eqx.Module):
@@ -24,6 +24,8 @@ class Grid(eqx.Module):
     def __check_init__(self):
         if min(self.shape) < 1:
             raise InputError(f"A grid of shape {self.shape} has no pixels; give at least 1 × 1.")
+        if known(~(self.sampling > 0)):
+            raise InputError(f"A grid has pixels of {float(self.sampling):g} Å; give a positive size.")
 
     def coordinates(self) -> tuple[Float[Array, " ny"], Float[Array, " nx"]]:
         """The y of each row and the x of each column, in Å."""

@@ -12,6 +12,7 @@ from jaxaet.forward.noise import (
     drift_path as drift_path,
     raw_frames as raw_frames,
 )
+from jaxaet.forward.plan_multislice import largest_stride as largest_stride
 from jaxaet.forward.potential import AtomPlanes as AtomPlanes, Slabs as Slabs
 from jaxaet.forward.probe import Lens as Lens
 from jaxaet.forward.profile import (

@@ -1,14 +1,16 @@
 """The numbers of a multislice model: what is large enough, on the host, before anything is compiled."""
 
+from typing import get_args
+
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 
 from jaxaet.core import InputError, rotation_matrix
 from jaxaet.forward.cell import Cell
 from jaxaet.forward.methods import Direct, Prism
 from jaxaet.forward.potential import AtomPlanes, Slabs
 from jaxaet.forward.probe import Lens
+from jaxaet.forward.scattering import Table
 from jaxaet.instrument import Microscope
 from jaxaet.specimen import Atoms
 
@@ -17,6 +19,7 @@ _SPARE = 1.08  # how far the waves reach beyond the detector
 _RIM = 0.35  # 1/Å, by which the cut through its tails widens a probe's spectrum
 _NEAR = 4.0  # Å around a block within which atoms set how many planes it takes
 _FOCI = 7
+_BLURRED = 1.46  # steps per rms width of the source at which a tenth of the highest frequency is left
 _ATOM = 2.0  # Å, which the potential of an atom extends along the beam
 
 
@@ -26,9 +29,24 @@ def planned(
     """The arguments of `Multislice.plan`, checked and turned into a model."""
     beam, grid = microscope.beam, microscope.grid
     factor = 1 if prism is None else int(prism)
+    if len(atoms) == 0:
+        raise InputError("There are no atoms, which scatter nothing; give at least one.")
+    if table not in get_args(Table):
+        raise InputError(
+            f"There is no table {table!r} of scattering factors; choose one of {', '.join(get_args(Table))}."
+        )
+    if not np.isfinite(atoms.positions).all():
+        raise InputError("Some positions are NaN or infinite; give numbers.")
+    if foci is not None and foci < 1:
+        raise InputError(f"A focal spread cannot be sampled at {foci} foci; give at least 1.")
     check_numbers(beam, factor, margin, spacing, block, stride)
     sampling = checked_sampling(microscope, sampling)
     step = stride * float(grid.sampling)
+    if stride > largest_stride(microscope):
+        raise InputError(
+            f"A stride of {stride:g} pixels leaves {step:.2g} Å between scan points, which a source of "
+            f"{float(beam.source_size):g} Å does not blur; give at most {largest_stride(microscope):.2g}."
+        )
     per_block = block * (1 if prism is None else 4)
     length = per_block * step + 2 * factor * margin
     pixels = fast_size(length / sampling, factor)
@@ -72,14 +90,17 @@ def check_numbers(beam, factor: int, margin: float, spacing: float, block: int, 
 def checked_sampling(microscope: Microscope, sampling: float | None) -> float:
     """The sampling of the waves in Å; `InputError` if it cannot hold the detector or the aperture."""
     beam, wavelength = microscope.beam, float(microscope.beam.wavelength)
-    widest = max(float(microscope.detector.outer), float(beam.semi_angle))
+    # The probe is cut from one computed on a finer raster of angles, whose rim it must hold too.
+    reaches = {"detector": float(microscope.detector.outer), "probe": float(beam.semi_angle) + _RIM * wavelength}
+    which = max(reaches, key=lambda name: reaches[name])
+    widest = reaches[which]
     coarsest = 0.5 * _BAND * wavelength / widest
     if sampling is None:
         return coarsest / _SPARE
     if not 0 < sampling <= coarsest:
         held = 0.5 * _BAND * wavelength / sampling if sampling > 0 else 0.0
         raise InputError(
-            f"The detector reaches {1e3 * widest:.0f} mrad and a sampling of {sampling:g} Å holds {1e3 * held:.0f} "
+            f"The {which} reaches {1e3 * widest:.0f} mrad and a sampling of {sampling:g} Å holds {1e3 * held:.0f} "
             f"mrad; use at most {np.floor(1e4 * coarsest) / 1e4:g} Å."
         )
     return float(sampling)
@@ -88,9 +109,26 @@ def checked_sampling(microscope: Microscope, sampling: float | None) -> float:
 def fast_size(least: float, divisor: int = 1) -> int:
     """The next even multiple of `divisor` whose Fourier transform is fast."""
     size = int(np.ceil(least - 1e-6))
-    while size % divisor or size % 2 or scipy.fft.next_fast_len(size) != size or any(size % p == 0 for p in (7, 11)):
+    slow = [p for p in (7, 11) if divisor % p]
+    while size % divisor or size % 2 or _largest_prime(size // divisor) > 11 or any(size % p == 0 for p in slow):
         size += 1
     return size
+
+
+def _largest_prime(number: int) -> int:
+    """The largest prime factor, or 1."""
+    largest = 1
+    for prime in range(2, number + 1):
+        while number % prime == 0:
+            number, largest = number // prime, prime
+    return largest
+
+
+def largest_stride(microscope: Microscope) -> float:
+    """The distance of scan points, in pixels, from which the source no longer blurs what lies between them."""
+    beam = microscope.beam
+    resolved = float(beam.wavelength / (4 * beam.semi_angle))
+    return max(1.0, max(resolved, _BLURRED * float(beam.source_size)) / float(microscope.grid.sampling))
 
 
 def blur_reach(microscope: Microscope) -> float:

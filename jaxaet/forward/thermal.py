@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from jaxaet.core import InputError
+
 # The corners of a tetrahedron and of an octahedron: means of polynomials of degree 2 and 3 over them are those over
 # the sphere.
 _CORNERS = {
@@ -45,7 +47,10 @@ class FrozenPhonons(eqx.Module):
 
         4 and 6 snapshots put each atom on the corners of its own randomly turned tetrahedron or octahedron, so
         that mean and covariance are exact and few snapshots do; other numbers draw from a normal distribution.
+        Raises `InputError` for none.
         """
+        if snapshots < 1:
+            raise InputError(f"{snapshots} snapshots are no motion; draw at least 1, or use Blurred().")
         if snapshots not in _CORNERS:
             return cls(jax.random.normal(key, (snapshots, atoms, 3)))
         turns = jax.random.orthogonal(key, 3, (atoms,))
@@ -55,6 +60,7 @@ class FrozenPhonons(eqx.Module):
         self, positions: Float[Array, "n 3"], u2: Float[Array, " n"]
     ) -> tuple[Float[Array, "c n 3"], Float[Array, " n"]]:
         """Where the atoms are in each snapshot; nothing is left to blur their potentials."""
+        _check_atoms(self.directions, positions)
         rms = jnp.sqrt(jnp.maximum(u2, jnp.finfo(u2.dtype).tiny))
         return positions[None] + self.directions.astype(u2.dtype) * rms[None, :, None], jnp.zeros_like(u2)
 
@@ -75,8 +81,17 @@ class Snapshots(eqx.Module):
         self, positions: Float[Array, "n 3"], u2: Float[Array, " n"]
     ) -> tuple[Float[Array, "c n 3"], Float[Array, " n"]]:
         """Where the atoms are in each snapshot; nothing is left to blur their potentials."""
+        _check_atoms(self.displacements, positions)
         return positions[None] + self.displacements.astype(u2.dtype), jnp.zeros_like(u2)
 
     def take(self, some: Int[np.ndarray, " m"]) -> "Snapshots":
         """The same for some of the atoms."""
         return Snapshots(self.displacements[:, some])
+
+
+def _check_atoms(moved: Float[Array, "c m 3"], positions: Float[Array, "n 3"]) -> None:
+    if moved.shape[1:] != positions.shape:
+        raise InputError(
+            f"The snapshots move {moved.shape[1]} atoms but the specimen has {len(positions)}; "
+            "make them for as many atoms as there are."
+        )

@@ -6,6 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxaet.core import InputError
+
 
 class Aberrations(eqx.Module):
     """Coefficients of the aberration function, in Krivanek's notation, all in Å and 0 by default.
@@ -14,7 +16,7 @@ class Aberrations(eqx.Module):
     and azimuth phi. `c10`: minus the defocus, Å; `c30`, `c50`: spherical aberration of
     third and fifth order, Å. Each of the others is a pair (C_nma, C_nmb), (2,) in Å: `c12`: twofold astigmatism, Å;
     `c21`: coma, Å; `c23`: threefold astigmatism, Å; `c32`: that of third order, twofold, Å; `c34`: fourfold, Å.
-    Source: Krivanek, Dellby & Lupini, Ultramicroscopy 78 (1999) 1.
+    Raises `InputError` for another shape. Source: Krivanek, Dellby & Lupini, Ultramicroscopy 78 (1999) 1.
     """
 
     c10: Float[Array, ""]
@@ -40,6 +42,11 @@ class Aberrations(eqx.Module):
         self.c10, self.c30, self.c50 = (jnp.asarray(value, dtype=float) for value in (c10, c30, c50))
         pairs = (c12, c21, c23, c32, c34)
         self.c12, self.c21, self.c23, self.c32, self.c34 = (jnp.asarray(value, dtype=float) for value in pairs)
+
+    def __check_init__(self):
+        for name in ("c12", "c21", "c23", "c32", "c34"):
+            if getattr(self, name).shape != (2,):
+                raise InputError(f"{name} has the shape {getattr(self, name).shape}; give the pair (C_a, C_b) in Å.")
 
     def phase(
         self, kx: Float[Array, "*shape"], ky: Float[Array, "*shape"], wavelength: Float[Array, ""]

@@ -44,11 +44,17 @@ class Beam(eqx.Module):
         self.focal_spread = focal_spread
 
     def __check_init__(self):
-        if known(self.semi_angle <= 0) or known(self.energy <= 0):
+        if known(~(self.semi_angle > 0)) or known(~(self.energy > 0)):
             raise InputError(
                 f"A beam of {float(self.energy) / 1e3:g} keV with a convergence semi-angle of "
                 f"{float(self.semi_angle) * 1e3:g} mrad is not possible; give positive numbers."
             )
+        if known(self.source_size < 0) or known(self.dose < 0):
+            raise InputError(
+                f"A source of {float(self.source_size):g} Å and a dose of {float(self.dose):g} e/Å²; allowed 0 or more."
+            )
+        if known(self.semi_angle > 1):
+            raise InputError(f"A convergence semi-angle of {float(self.semi_angle):g} rad; give rad, at most 1.")
 
     @property
     def wavelength(self) -> Float[Array, ""]:

@@ -40,7 +40,7 @@ class SegmentedDetector(eqx.Module):
     `inner`, `outer`: collection semi-angles, rad. `rotation`: azimuth at which the first sector begins, from x towards
     y, rad. `weights`: (c,) what an electron in each of the c sectors counts: all 1 for the whole ring, one 1 for
     one sector, 1 and -1 for a difference. Only `Multislice` knows sectors.
-    Raises `InputError` for a ring that is not open.
+    Raises `InputError` for a ring that is not open and for no sectors.
     """
 
     inner: Float[Array, ""]
@@ -56,6 +56,8 @@ class SegmentedDetector(eqx.Module):
 
     def __check_init__(self):
         check_ring(self.inner, self.outer)
+        if self.weights.ndim != 1 or self.weights.size == 0:
+            raise InputError(f"Weights of shape {self.weights.shape} name no sectors; give a list of one for each.")
 
     def sensitivity(self, kx: Float[Array, "*n"], ky: Float[Array, "*n"], blur: Float[Array, ""]) -> Float[Array, "*n"]:
         """What an electron at the angles (`kx`, `ky`), rad, counts; the ring's edges are `blur` wide."""
@@ -80,8 +82,10 @@ def ring(
 
 def check_ring(inner: Float[Array, ""], outer: Float[Array, ""]) -> None:
     """Raise `InputError` for a ring that is not open."""
-    if known(inner >= outer) or known(inner < 0):
+    if known(~(inner < outer)) or known(inner < 0):
         raise InputError(
             f"A detector from {float(inner) * 1e3:g} to {float(outer) * 1e3:g} mrad collects nothing; "
             "give an inner semi-angle of 0 or more, below the outer one."
         )
+    if known(outer > jnp.pi):
+        raise InputError(f"A detector reaches {float(outer):g} rad; give angles in rad, at most pi.")

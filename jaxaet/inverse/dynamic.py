@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxaet.core import Images, InputError
+from jaxaet.core import Images, InputError, known
 from jaxaet.forward import Linear
 from jaxaet.inverse.gauss_newton import GaussNewton
 from jaxaet.inverse.likelihood import Gaussian
@@ -132,6 +132,10 @@ class GridScan(eqx.Module):
         self.pixels = int(pixels)
         self.reach, self.step = (jnp.asarray(x, dtype=float) for x in (reach, step))
 
+    def __check_init__(self):
+        if known(~(self.step > 0)) or known(~(self.reach >= 0)):
+            raise InputError("A grid needs a positive step and no negative reach along x, y and z; correct them.")
+
     def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; only positions move."""
         model = problem.model
@@ -214,7 +218,7 @@ def _moved(model: Model, atom: int, place: Float[Array, "3"]) -> Model:
 
 @eqx.filter_jit
 def _descend(window: Window, steps: int) -> tuple[Float[Array, "3"], Float[Array, ""]]:
-    """The place of the window's atom after some damped steps, and the loss before the last of them."""
+    """The best place of the window's atom over some damped steps, and the loss there."""
     slope = jax.value_and_grad(window.loss)
 
     def step(carry, _):
@@ -228,7 +232,7 @@ def _descend(window: Window, steps: int) -> tuple[Float[Array, "3"], Float[Array
 
     zero = jnp.zeros(3, window.place.dtype)
     start = (zero, zero, jnp.inf, window.inverse_curvature())
-    (_, best, lowest, _), _ = jax.lax.scan(step, start, None, length=steps)
+    (_, best, lowest, _), _ = jax.lax.scan(step, start, None, length=steps + 1)
     return window.place + best, jnp.asarray(lowest)
 
 

@@ -24,7 +24,8 @@ _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)  # brightness and response are known on
 def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     """The bound on the covariance of each atom's position at the problem's model, (n, 3, 3) in Å².
 
-    The positions must be the first free leaf. `problem.forward`: `Linear`, or `linearised` from any other model.
+    The positions must be the first free leaf. `problem.forward`: `Linear`, or of any other model
+    `Simulator(forward).linearised(model)`.
     Memory and time grow as the square and the cube of the number of parameters. Raises `InputError` when the positions
     are not free, for another forward model, and for the linear one of a vibrating stage.
     """

@@ -310,7 +310,7 @@ class DynamicStage(Section):
     fitted_images: int = Field(default=3, ge=0, le=1000)
     """Images to which the semi-angle, source size, defocus and inner detector angle are fitted first; 0 keeps them."""
     stride: float = Field(default=2.0, ge=0.1, le=10)
-    """Distance of the computed scan points in pixels."""
+    """Distance of the computed scan points in pixels, at most; less where the source does not blur so much."""
     spacing_a: float = Field(default=3.0, gt=0.05, le=100)
     """Typical distance of the planes of atoms, Å."""
     margin_a: float = Field(default=3.5, gt=0, le=100)

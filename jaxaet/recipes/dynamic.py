@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxaet.core import Images
+from jaxaet.core import Images, InputError
 from jaxaet.forward import Blurred, FrozenPhonons, Linear, Multislice, count
 from jaxaet.instrument import Microscope, Tilts
 from jaxaet.inverse import (
@@ -34,6 +34,10 @@ from jaxaet.recipes.series import to_arrays, to_model
 from jaxaet.recipes.simulation import SECONDS_PER_UNIT
 from jaxaet.specimen import Atoms, paper_heterojunction
 from jaxaet.viz import error_figure, save_figure, tilt_series_figure, write_report
+
+_JOINT_SERIES = 80  # that the derivative of a sheet costs: some 20 atoms in each other's way, three axes
+_GRID_POINTS = 225  # of the paper's scan
+_WINDOW_MARGIN = 16  # pixels that the source carries into a window
 
 
 def run(config: DynamicConfig, folder: RunFolder) -> dict:
@@ -83,6 +87,11 @@ def prepared(config: DynamicConfig) -> tuple[Atoms, Microscope, Multislice]:
     atoms = paper_heterojunction(key, config.specimen.interface)
     if config.specimen.radius_a is not None:
         atoms = atoms.select(np.hypot(*np.asarray(atoms.positions)[:, :2].T) < config.specimen.radius_a)
+    beyond = [atom for atom in config.refinement.atoms or () if atom >= len(atoms)]
+    if beyond:
+        raise InputError(
+            f"refinement.atoms names {beyond}, but the specimen has {len(atoms)}; give indices up to {len(atoms) - 1}."
+        )
     seen = microscope(config, Tilts.heterojunction())
     number = config.multislice.snapshots
     thermal = FrozenPhonons.draw(motion_key, len(atoms), number) if number else Blurred()
@@ -208,5 +217,16 @@ def plan(config: DynamicConfig) -> dict:
         "slices": model.slicing.count,
         "peak_memory_gb": round(model.memory() / 1e9 + 1.5, 2),
         "seconds_of_a_series": round(float(series)),
-        "estimated_time_s": round(float(series) * (config.refinement.rounds + 3) + 60),
+        "estimated_time_s": round(float(series) * series_of(config, len(atoms)) + 60),
     }
+
+
+def series_of(config: DynamicConfig, atoms: int) -> float:
+    """How many series of images the run costs, about: windows as their share of the field."""
+    options, grid = config.refinement, config.instrument.image_pixels
+    joint = _JOINT_SERIES * (options.joint_rounds + (config.error_bars and options.joint_rounds > 0))
+    if options.method == "defect_correction":
+        return 3 + options.rounds + joint
+    share = min(1.0, (options.window_pixels + _WINDOW_MARGIN) ** 2 / (grid[0] * grid[1]))
+    each = _GRID_POINTS if options.method == "grid_scan" else 7 + 3 * options.rounds
+    return 3 + joint + share * each * (atoms if options.atoms is None else len(options.atoms))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxaet.core import Images
-from jaxaet.forward import Multislice
+from jaxaet.forward import Multislice, largest_stride
 from jaxaet.instrument import each_image
 from jaxaet.inverse import (
     DefectCorrection,
@@ -59,8 +59,9 @@ def at_rest(model: Model) -> Model:
 def planned(config: Config, model: Model) -> Multislice:
     """The multislice model as configured."""
     options = config.dynamic
+    stride = min(options.stride, largest_stride(model.microscope))
     return Multislice.plan(
-        model.atoms, model.microscope, stride=options.stride, spacing=options.spacing_a, margin=options.margin_a
+        model.atoms, model.microscope, stride=stride, spacing=options.spacing_a, margin=options.margin_a
     )
 
 

@@ -236,6 +236,8 @@ def test_vibration_is_a_mean_over_one_period(model):
         ({"block": 0}, "block 0"),
         ({"stride": 0.0}, "stride 0"),
         ({"prism": 0}, "prism 0"),
+        ({"foci": -1}, "at -1 foci"),
+        ({"stride": 3.0}, "stride of 3 pixels leaves 0.96 Å .* give at most 1$"),
     ],
 )
 def test_what_cannot_be_computed_is_refused(options, sentence):
@@ -243,7 +245,40 @@ def test_what_cannot_be_computed_is_refused(options, sentence):
         Multislice.plan(specimen(), microscope(), **options)
 
 
+def test_a_bright_field_detector_sees_its_share_of_the_probe():
+    """A disc smaller than the aperture: the cells must still hold the probe."""
+    atoms = changed(specimen(), composition=jnp.zeros_like(specimen().composition))
+    scope = microscope(source=0.0)
+    scope = eqx.tree_at(lambda m: m.detector, scope, jaxaet.AnnularDetector(0.0, 0.02))
+    seen = see(Multislice.plan(atoms, scope, margin=9.0), atoms, scope) / (scope.beam.dose * scope.grid.sampling**2)
+    np.testing.assert_allclose(seen, (0.02 / float(scope.beam.semi_angle)) ** 2, rtol=0.02)
+
+
+def test_a_prism_factor_of_seven_has_a_cell_too():
+    assert Multislice.plan(specimen(), microscope(), prism=7).cell.pixels % 7 == 0
+
+
+def test_nothing_and_the_motion_of_other_atoms_are_refused():
+    with pytest.raises(jaxaet.InputError, match="no atoms"):
+        Multislice.plan(specimen().select(np.zeros(0, int)), microscope())
+    with pytest.raises(jaxaet.InputError, match="0 snapshots"):
+        jaxaet.FrozenPhonons.draw(jax.random.key(0), 3, 0)
+    few = jaxaet.FrozenPhonons.draw(jax.random.key(0), 1, 4)
+    with pytest.raises(jaxaet.InputError, match="move 1 atoms but the specimen has"):
+        few.snapshots(specimen().positions, specimen().total_u2)
+
+
 def test_impossible_instruments_are_refused():
+    with pytest.raises(jaxaet.InputError, match="give angles in rad"):
+        jaxaet.AnnularDetector(50.0, 210.0)
+    with pytest.raises(jaxaet.InputError, match="38 rad; give rad"):
+        jaxaet.Beam(60e3, 38.0)
+    with pytest.raises(jaxaet.InputError, match="name no sectors"):
+        jaxaet.SegmentedDetector(0.05, 0.2, ())
+    with pytest.raises(jaxaet.InputError, match="c12 has the shape"):
+        jaxaet.Aberrations(c12=3.0)
+    with pytest.raises(jaxaet.InputError, match="positive step"):
+        jaxaet.GridScan([0], step=(0.2, 0.0, 0.3))
     with pytest.raises(jaxaet.InputError, match="semi-angle of -38 mrad is not possible"):
         jaxaet.Beam(60e3, -0.038)
     with pytest.raises(jaxaet.InputError, match="from 210 to 50 mrad collects nothing"):
