@@ -237,7 +237,7 @@ def test_vibration_is_a_mean_over_one_period(model):
         ({"stride": 0.0}, "stride 0"),
         ({"prism": 0}, "prism 0"),
         ({"foci": -1}, "at -1 foci"),
-        ({"stride": 3.0}, "stride of 3 pixels leaves 0.96 Å .* give at most 1$"),
+        ({"stride": 3.0}, r"stride of 3 pixels leaves 0.96 Å .* give at most 1\.$"),
     ],
 )
 def test_what_cannot_be_computed_is_refused(options, sentence):
