@@ -226,7 +226,7 @@ def series_of(config: DynamicConfig, atoms: int) -> float:
     options, grid = config.refinement, config.instrument.image_pixels
     joint = _JOINT_SERIES * (options.joint_rounds + (config.error_bars and options.joint_rounds > 0))
     if options.method == "defect_correction":
-        return 3 + options.rounds + joint
+        return float(3 + options.rounds + joint)
     share = min(1.0, (options.window_pixels + _WINDOW_MARGIN) ** 2 / (grid[0] * grid[1]))
     each = _GRID_POINTS if options.method == "grid_scan" else 7 + 3 * options.rounds
-    return 3 + joint + share * each * (atoms if options.atoms is None else len(options.atoms))
+    return 3.0 + joint + share * each * (atoms if options.atoms is None else len(options.atoms))
