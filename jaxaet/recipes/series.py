@@ -66,13 +66,12 @@ def solve_series(
     model = to_model(data, microscope)
     arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
     arrays |= {name: data[name] for name in ("images", "r1", "r", "result")}
-    linear = model
     if config.dynamic.rounds:
         model, found = dynamical(config, folder, images, likelihood, model)
         losses += list(found.pop("losses"))
         arrays |= found | {"losses": np.asarray(losses)}
-        linear = mimicked(model, jnp.asarray(found["images"]))
     if config.error_bars:
+        linear = mimicked(model, jnp.asarray(arrays["images"])) if config.dynamic.rounds else model
         bars = folder.stage("error_bars", lambda: {"covariance": error_bars(linear, images, likelihood, config)})
         arrays["covariance"] = bars["covariance"]
     return model, arrays
