@@ -51,7 +51,9 @@ def test(arguments: list[str]) -> int:
     ]
     if any(failures):
         print("A check above failed, so this ends with exit code 1 whatever pytest says.", flush=True)
-    return max(step("pytest", *arguments), *failures)
+    # Most of the time is compilation, which uses one core.
+    shared = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
+    return max(step("pytest", *shared, *arguments), *failures)
 
 
 def main() -> int:

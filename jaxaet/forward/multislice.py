@@ -17,7 +17,7 @@ from jaxaet.core import Images, InputError, rotation_matrix
 from jaxaet.forward.blur import blurred
 from jaxaet.forward.cell import Cell
 from jaxaet.forward.methods import Direct, Prism
-from jaxaet.forward.plan_multislice import planned
+from jaxaet.forward.plan_multislice import planned, scan_points
 from jaxaet.forward.potential import AtomPlanes, Gaussians, Slabs, species_gaussians, transmissions
 from jaxaet.forward.probe import Lens, sensitivity
 from jaxaet.forward.scattering import Table
@@ -33,11 +33,12 @@ class Multislice(eqx.Module):
 
     `cell`: the box around each block of the scan. `slicing`: `AtomPlanes` or `Slabs`. `lens`: how the probe is
     sampled. `method`: `Direct()` or `Prism(...)`. `thermal`: `Blurred()`,
-    `FrozenPhonons` or `Snapshots`. `scan`: scan points (rows, columns), static. `margin`: of these, how many lie before
-    the first pixel, static. `stride`: distance of scan points in pixels. `block`: scan points along each side of a
-    block, static; its square is how many probes are computed at once. `atoms`: places for atoms in a cell, static.
-    `foci`: at which a focal spread is sampled, static. `table`: of scattering factors, static. `remat`: whether the
-    backward pass computes each block again instead of keeping its waves, static. `plan` chooses them.
+    `FrozenPhonons` or `Snapshots`. `shape`: of an image (rows, columns), static. `scan`: scan points (rows, columns),
+    static. `margin`: of these, how many lie before the first pixel, static. `stride`: distance of scan points in
+    pixels. `block`: scan points along each side of a block, static; its square is how many probes are computed at once.
+    `atoms`: places for atoms in a cell, static. `foci`: at which a focal spread is sampled, static. `table`: of
+    scattering factors, static. `remat`: whether the backward pass computes each block again instead of keeping its
+    waves, static. `plan` chooses them.
     """
 
     cell: Cell
@@ -46,6 +47,7 @@ class Multislice(eqx.Module):
     method: Direct | Prism
     thermal: Blurred | FrozenPhonons | Snapshots
     stride: Float[Array, ""]
+    shape: tuple[int, int] = eqx.field(static=True)
     scan: tuple[int, int] = eqx.field(static=True)
     margin: int = eqx.field(static=True)
     block: int = eqx.field(static=True)
@@ -86,11 +88,12 @@ class Multislice(eqx.Module):
             cls, atoms, microscope, prism, thermal, sampling, margin, spacing, slabs, block, stride, foci, table, remat
         )
 
-    def for_part(self, scan: tuple[int, int], atoms: Int[np.ndarray, " m"]) -> "Multislice":
-        """The same model for other scan points (rows, columns), margins included, and some of the atoms."""
+    def for_part(self, shape: tuple[int, int], atoms: Int[np.ndarray, " m"]) -> "Multislice":
+        """The same model for images of another shape (rows, columns) and some of the atoms."""
+        scan = scan_points(shape, float(self.stride), self.margin)
         return Multislice(
-            self.cell, self.slicing, self.lens, self.method, self.thermal.take(atoms), self.stride, scan, self.margin,
-            self.block, self.atoms, self.foci, self.table, self.remat,
+            self.cell, self.slicing, self.lens, self.method, self.thermal.take(atoms), self.stride, shape, scan,
+            self.margin, self.block, self.atoms, self.foci, self.table, self.remat,
         )  # fmt: skip
 
     def memory(self, images: int = 1, gradient: bool = False) -> float:
@@ -102,8 +105,16 @@ class Multislice(eqx.Module):
         return float(slices + blocks * kept * waves * (self.block**2 / self.method.batch if gradient else 1))
 
     def __call__(self, atoms: Atoms, microscope: Microscope) -> Images:
-        """The mean images: `atoms` seen by `microscope`, (k, ny, nx) counts."""
+        """The mean images: `atoms` seen by `microscope`, (k, ny, nx) counts.
+
+        Raises `InputError` for images of another shape than those it was planned for.
+        """
         beam, grid = microscope.beam, microscope.grid
+        if grid.shape != self.shape:
+            raise InputError(
+                f"The multislice model was planned for images of {self.shape[0]} × {self.shape[1]} pixels and these "
+                f"have {grid.shape[0]} × {grid.shape[1]}; plan one for this microscope."
+            )
         step = self.stride * grid.sampling
         signal = self.signals(atoms, microscope)
         y, x = self._origin(microscope)

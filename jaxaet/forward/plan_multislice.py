@@ -53,7 +53,7 @@ def planned(
     cell = Cell(pixels, pixels * sampling, _BAND)
     reach = blur_reach(microscope)
     outside = int(np.ceil(reach / step))
-    scan = tuple(int(np.ceil((n - 1) / stride)) + 1 + 2 * outside for n in grid.shape)
+    scan = scan_points(grid.shape, stride, outside)
     points, corner = seen(atoms, microscope), -0.5 * np.array(grid.shape[::-1]) * float(grid.sampling) - reach
     places, extent = census(points, corner, scan, per_block, step, float(cell.length))
     count = max(3, int(np.ceil((extent + (_ATOM if slabs else 0.0)) / spacing)) + 1)
@@ -68,9 +68,15 @@ def planned(
         method = Prism(factor, int(np.ceil((radius + 0.5 * _RIM) * window)), 4)
     nodes = foci or (_FOCI if float(beam.focal_spread) > 0 else 1)
     return model(
-        cell, slicing, lens, method, thermal, jnp.asarray(float(stride)), scan, outside, per_block,
+        cell, slicing, lens, method, thermal, jnp.asarray(float(stride)), grid.shape, scan, outside, per_block,
         int(np.ceil(1.15 * places)) + 4, nodes, table, remat,
     )  # fmt: skip
+
+
+def scan_points(shape: tuple[int, int], stride: float, outside: int) -> tuple[int, int]:
+    """Rows and columns of scan points that cover an image, with so many outside at each border."""
+    rows, columns = (int(np.ceil((n - 1) / stride)) + 1 + 2 * outside for n in shape)
+    return rows, columns
 
 
 def check_numbers(beam, factor: int, margin: float, spacing: float, block: int, stride: float) -> None:

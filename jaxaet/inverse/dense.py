@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
+from jaxaet.inverse.gauss_newton import next_damping
 from jaxaet.inverse.problem import Problem
 
 
@@ -74,5 +75,5 @@ def _step(problem: Problem, state: DenseState) -> DenseState:
     loss = problem.loss(leaves)
     accepted = loss < state.loss
     kept = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), leaves, state.leaves)
-    damping = jnp.where(accepted, jnp.maximum(0.1 * state.damping, 1e-6), jnp.maximum(10 * state.damping, 0.1))
+    damping = next_damping(state.damping, accepted)
     return DenseState(kept, jnp.where(accepted, loss, state.loss), damping, remaining, accepted)

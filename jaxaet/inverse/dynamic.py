@@ -8,6 +8,7 @@ atoms").
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -42,6 +43,9 @@ class DefectCorrection(eqx.Module):
         self.rounds = int(rounds)
         self.solver = GaussNewton(max_steps=6) if solver is None else solver
 
+    def __check_init__(self):
+        _at_least_once(self.rounds, "rounds")
+
     def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; `dear`: its images."""
         model = problem.model
@@ -74,16 +78,23 @@ class TrueGradients(eqx.Module):
         self.steps, self.pixels = int(steps), int(pixels)
         self.atoms = None if atoms is None else tuple(int(i) for i in atoms)
 
+    def __check_init__(self):
+        _at_least_once(self.steps, "steps")
+
     def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; only positions move."""
         model = problem.model
         for number, atom in enumerate(_chosen(self.atoms, model.atoms)):
             window = windowed(problem, model, atom, self.pixels)
-            place, loss = _descend(window, self.steps)
-            model = _moved(model, atom, place)
+            found = dear.stage(f"gradient_{atom}", partial(self._found, window))
+            model = _moved(model, atom, jnp.asarray(found["place"]))
             if on_step is not None:
-                on_step(number + 1, float(loss))
+                on_step(number + 1, float(found["loss"]))
         return model
+
+    def _found(self, window: Window) -> dict:
+        place, loss = _descend(window, self.steps)
+        return {"place": np.asarray(place), "loss": np.asarray(loss)}
 
 
 class JointGradients(eqx.Module):
@@ -100,6 +111,9 @@ class JointGradients(eqx.Module):
     def __init__(self, rounds: int = 1, solver: GaussNewton | None = None):
         self.rounds = int(rounds)
         self.solver = GaussNewton(max_steps=6) if solver is None else solver
+
+    def __check_init__(self):
+        _at_least_once(self.rounds, "rounds")
 
     def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; besides positions only angles, shifts, scales and offsets move."""
@@ -138,21 +152,30 @@ class GridScan(eqx.Module):
 
     def refine(self, problem: Problem, dear: Simulator, on_step: OnStep | None) -> Model:
         """The refined model; only positions move."""
-        model = problem.model
+        model, offsets = problem.model, self.offsets()
+        for number, atom in enumerate(_chosen(self.atoms, model.atoms)):
+            window = windowed(problem, model, atom, self.pixels)
+            scan = partial(self._scan, window, number * len(offsets), on_step)
+            best = np.argmin(dear.stage(f"grid_{atom}", scan)["r1"])
+            model = _moved(model, atom, model.atoms.positions[atom] + jnp.asarray(offsets[best]))
+        return model
+
+    def _scan(self, window: Window, done: int, on_step: OnStep | None) -> dict:
+        tried = []
+        for number, offset in enumerate(self.offsets()):
+            tried.append(float(_misfit(window, jnp.asarray(offset, window.place.dtype))))
+            if on_step is not None:
+                on_step(done + number + 1, min(tried))
+        return {"r1": np.asarray(tried)}
+
+    def offsets(self) -> Float[np.ndarray, "m 3"]:
+        """The positions to try, in Å from where the atom is, the nearest first."""
         axes = [
             step * np.arange(-round(reach / step), round(reach / step) + 1)
             for reach, step in zip(np.asarray(self.reach), np.asarray(self.step), strict=True)
         ]
         offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        offsets = offsets[np.argsort(np.sum(offsets**2, axis=1), kind="stable")]  # of equals, the nearest
-        for number, atom in enumerate(_chosen(self.atoms, model.atoms)):
-            window = windowed(problem, model, atom, self.pixels)
-            tried = [float(_misfit(window, jnp.asarray(offset, model.atoms.u2.dtype))) for offset in offsets]
-            best = int(np.argmin(tried))
-            model = _moved(model, atom, model.atoms.positions[atom] + jnp.asarray(offsets[best]))
-            if on_step is not None:
-                on_step(number + 1, tried[best])
-        return model
+        return offsets[np.argsort(np.sum(offsets**2, axis=1), kind="stable")]
 
 
 def refine(
@@ -164,8 +187,9 @@ def refine(
     """Move the atoms until the problem's own, dear forward model explains the data.
 
     `problem.forward`: such as a `Multislice`, planned for the problem's atoms and images. `on_step(number, loss)` is
-    called after each round, or each atom; of `GridScan` the second is R1. `dear`: makes the images of that forward
-    model where the caller keeps them or shows their progress. Raises `InputError` for a `Linear` forward.
+    called after each round, or each atom; of `GridScan` after each position, with the least R1. `dear`: makes the
+    images of that forward model where the caller keeps them or shows their progress. Raises `InputError` for a `Linear`
+    forward.
     """
     if isinstance(problem.forward, Linear):
         raise InputError("The linear model needs no dynamic refinement; give a Multislice forward model, or use solve.")
@@ -202,6 +226,11 @@ def mimicked(model: Model, images: Float[Array, "k ny nx"]) -> Model:
 @eqx.filter_jit
 def _see(forward, model: Model) -> Float[Array, "k ny nx"]:
     return forward(model.atoms, model.microscope).data
+
+
+def _at_least_once(number: int, name: str) -> None:
+    if number < 1:
+        raise InputError(f"{number} {name} refine nothing; give at least 1.")
 
 
 def _chosen(atoms: tuple[int, ...] | None, specimen: Atoms) -> Sequence[int]:

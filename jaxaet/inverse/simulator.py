@@ -21,12 +21,13 @@ class Simulator:
     """A dear forward model that remembers what it has simulated.
 
     `stage(name, make)`: gives what `make()` gives, a dictionary of arrays, perhaps from a file where it was kept the
-    last time. `progress(steps, title)`: a context with a function that is told of each step.
+    last time; a method keeps its own results by it too. `progress(steps, title)`: a context with a function that is
+    told of each step.
     """
 
     def __init__(self, forward: Forward, stage: Stage | None = None, progress: Progress | None = None):
         self.forward = forward
-        self._stage: Stage = stage or (lambda name, make: make())
+        self.stage: Stage = stage or (lambda name, make: make())
         self._progress: Progress = progress or (lambda steps, title: nullcontext(lambda step: None))
         self._known: list[tuple[Model, Array]] = []
 
@@ -60,7 +61,7 @@ class Simulator:
             for index in range(total):
                 view = Model(model.atoms, model.microscope.view(index))
                 name = f"series_{number}_{kind}_{index + 1}"
-                made.append(self._stage(name, lambda view=view, index=index: make(view, index)))
+                made.append(self.stage(name, lambda view=view, index=index: make(view, index)))
                 tick(index + 1)
         return made
 

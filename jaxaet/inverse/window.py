@@ -70,7 +70,7 @@ def windowed(problem: Problem, model: Model, atom: int, pixels: int) -> Window:
     atoms = model.atoms.select(near)
     room = -len(near) % 32
     atoms = atoms.join(_nothing(atoms.select(np.zeros(room, int)))) if room else atoms
-    forward = _smaller(problem.forward, pixels, np.concatenate([near, np.zeros(room, int)]))
+    forward = _smaller(problem.forward, cut.shape[1:], np.concatenate([near, np.zeros(room, int)]))
     origin = np.array(grid.shape[::-1]) // 2 - pixels // 2 - first
     microscope = eqx.tree_at(
         lambda m: (m.tilts.shifts, m.grid), model.microscope,
@@ -89,9 +89,8 @@ def _nothing(atoms: Atoms) -> Atoms:
     return eqx.tree_at(lambda a: (a.positions, a.composition), atoms, (far, empty))
 
 
-def _smaller(forward, pixels: int, atoms: np.ndarray):
-    """The same multislice model for images of so many pixels and these atoms; any other model as it is."""
+def _smaller(forward, shape: tuple[int, int], atoms: np.ndarray):
+    """The same multislice model for images of this shape and these atoms; any other model as it is."""
     if not isinstance(forward, Multislice):
         return forward
-    points = int(np.ceil((pixels - 1) / float(forward.stride))) + 1 + 2 * forward.margin
-    return forward.for_part((points, points), atoms)
+    return forward.for_part(shape, atoms)

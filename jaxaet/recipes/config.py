@@ -29,7 +29,7 @@ def chemical_symbol(name: str) -> str:
 def distinct(values: tuple) -> tuple:
     """The values themselves if no two are equal, else a `ValueError`."""
     if len(set(values)) < len(values):
-        raise ValueError(f"found {', '.join(values)}; allowed each name once; remove the repeated one.")
+        raise ValueError(f"found {', '.join(map(str, values))}; allowed each once; remove what is repeated.")
     return values
 
 
@@ -238,7 +238,9 @@ class DynamicRefinement(Section):
     """Then, rounds with multislice's own gradient for all atoms together, each of some eighty series of images."""
     window_pixels: int = Field(default=16, ge=8, le=1000)
     """Side of the window around an atom that true_gradients and grid_scan compare."""
-    atoms: Annotated[tuple[Annotated[int, Field(ge=0)], ...], LAX] | None = None
+    atoms: (
+        Annotated[tuple[Annotated[int, Field(ge=0)], ...], LAX, Field(min_length=1), AfterValidator(distinct)] | None
+    ) = None
     """Indices of the atoms that true_gradients and grid_scan move; null takes all."""
 
 

@@ -134,11 +134,12 @@ def chosen_method(config: DynamicConfig) -> DefectCorrection | TrueGradients | G
     return GridScan(options.atoms, options.window_pixels)
 
 
-def steps_of(method, atoms: Atoms) -> int:
+def steps_of(method: DefectCorrection | TrueGradients | GridScan, atoms: Atoms) -> int:
     """How many steps the method reports."""
     if isinstance(method, DefectCorrection):
         return method.rounds
-    return len(atoms) if method.atoms is None else len(method.atoms)
+    moved = len(atoms) if method.atoms is None else len(method.atoms)
+    return moved * len(method.offsets()) if isinstance(method, GridScan) else moved
 
 
 def numbers(model: Model, truth: Model) -> dict:

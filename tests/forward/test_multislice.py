@@ -139,8 +139,8 @@ def test_more_atoms_than_places_are_added_in_turns():
     atoms, scope = specimen(), microscope()
     model = Multislice.plan(atoms, scope, sampling=0.11)
     narrow = Multislice(
-        model.cell, model.slicing, model.lens, model.method, model.thermal, model.stride, model.scan, model.margin,
-        model.block, 2, model.foci, model.table, model.remat,
+        model.cell, model.slicing, model.lens, model.method, model.thermal, model.stride, model.shape, model.scan,
+        model.margin, model.block, 2, model.foci, model.table, model.remat,
     )  # fmt: skip
     assert error(see(narrow, atoms, scope), see(model, atoms, scope)) < 1e-9
 
@@ -263,6 +263,8 @@ def test_nothing_and_the_motion_of_other_atoms_are_refused():
         Multislice.plan(specimen().select(np.zeros(0, int)), microscope())
     with pytest.raises(jaxaet.InputError, match="0 snapshots"):
         jaxaet.FrozenPhonons.draw(jax.random.key(0), 3, 0)
+    with pytest.raises(jaxaet.InputError, match="planned for images of 24 × 20 pixels and these have 20 × 24"):
+        Multislice.plan(specimen(), microscope(shape=(24, 20)))(specimen(), microscope(shape=(20, 24)))
     few = jaxaet.FrozenPhonons.draw(jax.random.key(0), 1, 4)
     with pytest.raises(jaxaet.InputError, match="move 1 atoms but the specimen has"):
         few.snapshots(specimen().positions, specimen().total_u2)

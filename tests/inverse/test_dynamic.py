@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxaet
-from jaxaet.inverse import DenseGaussNewton, JointGradients, Model, mimicked, windowed
+from jaxaet.inverse import DenseGaussNewton, JointGradients, Model, Simulator, mimicked, windowed
 
 POSITIONS = np.array([[0.0, 0.0, 1.6], [0.5, 0.3, -1.6], [-1.9, 0.4, 0.0]])
 ATOMS = jaxaet.Atoms.from_symbols(POSITIONS, ["W", "S", "S"], u2=0.01, species=("W", "S", "Mo"))
@@ -90,8 +90,14 @@ def test_a_few_numbers_of_the_instrument_are_found_from_its_images():
 def test_a_grid_scan_finds_the_nearest_point_of_its_grid():
     start = displaced(1, [0.2, 0.0, -0.3])
     method = jaxaet.GridScan([1], 16, reach=(0.2, 0.0001, 0.3), step=(0.2, 0.2, 0.3))
-    solution = jaxaet.refine(problem(start), method)
+    kept, steps = {}, []
+    dear = Simulator(FORWARD, lambda name, make: kept.setdefault(name, kept.get(name) or make()))
+    solution = jaxaet.refine(problem(start), method, lambda step, loss: steps.append((step, loss)), dear)
     assert error_pm(solution.model)[1] < 1e-4
+    assert [step for step, _ in steps] == list(range(1, len(method.offsets()) + 1))
+    assert steps[-1][1] == min(kept["grid_1"]["r1"])
+    jaxaet.refine(problem(start), method, lambda step, loss: steps.append((step, loss)), dear)
+    assert len(steps) == len(method.offsets())  # what was kept is not computed again
 
 
 def test_a_window_is_the_image_around_an_atom():
@@ -107,3 +113,5 @@ def test_what_makes_no_sense_is_refused():
         )
     with pytest.raises(jaxaet.InputError, match=r"Atoms \[7\] are not among 3"):
         jaxaet.refine(problem(TRUTH), jaxaet.GridScan([7]))
+    with pytest.raises(jaxaet.InputError, match="0 rounds refine nothing"):
+        jaxaet.DefectCorrection(0)

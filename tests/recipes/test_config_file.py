@@ -45,7 +45,7 @@ BAD = {  # text: (line, key, words of the message)
     T + "data:\n  pixel_size_a: 1\n": (2, "data.path", "found nothing"),
     T + "specimen:\n  species:\n  - Fe\n  - pt\n": (5, "specimen.species[2]", "did you mean Pt?"),
     T + "specimen: {species: []}\n": (2, "specimen.species", "found []"),
-    T + "specimen: {species: [Si, Si]}\n": (2, "specimen.species", "each name once"),
+    T + "specimen: {species: [Si, Si]}\n": (2, "specimen.species", "each once"),
     T + "data: {path: /no/such/file.npz}\n": (2, "data.path", "no file at /no/such/file.npz"),
     T + "data: {angles_deg: [1, [1, 2, 3]]}\n": (2, "data.angles_deg", "a list of 3 items"),
 }  # fmt: skip
