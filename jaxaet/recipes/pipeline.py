@@ -15,7 +15,7 @@ from jaxaet.instrument import Microscope
 from jaxaet.inverse import Gaussian, GaussNewton, Model, Poisson, Problem, Solution, solve
 from jaxaet.recipes.config import Config
 from jaxaet.specimen import Atoms
-from jaxaet.tomography import classify, reconstruct, species_weights, trace
+from jaxaet.tomography import Deblurring, classify, reconstruct, species_weights, trace
 
 Tick = Callable[..., None]
 
@@ -38,7 +38,7 @@ def first_atoms(images: Images, microscope: Microscope, config: Config, extent, 
     clean = Images(images.data - microscope.offset[:, None, None], microscope.tilts.angles, images.grid)
     options = config.reconstruction
     volume = reconstruct(
-        clean, width, extent, options.voxel_a, options.iterations, microscope.tilts.shifts,
+        clean, Deblurring(width, options.iterations), extent, options.voxel_a, microscope.tilts.shifts,
         lambda step, residual: tick(step, residual=residual),
     )  # fmt: skip
     positions, heights = trace(volume, config.tracing.min_distance_a, 0.7 * options.voxel_a, 0.05)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from scipy.spatial import KDTree
 
 from jaxaet.core import Images, Volume, rotation_matrix
-from jaxaet.tomography.reconstruct import back_project
+from jaxaet.tomography.real_space import back_project
 from jaxaet.tomography.trace import trace
 
 

@@ -8,6 +8,7 @@ from scipy.spatial import KDTree
 
 from jaxaet.core import Grid, Images, Volume, project
 from jaxaet.tomography import (
+    Deblurring,
     back_project,
     classify,
     elongation,
@@ -42,7 +43,7 @@ def cluster():
 
 
 def test_every_atom_of_a_cluster_is_traced(cluster):
-    volume = reconstruct(spots(cluster), WIDTH, EXTENT, 0.4, 60)
+    volume = reconstruct(spots(cluster), Deblurring(WIDTH, 60), EXTENT, 0.4)
     found, heights = trace(volume, 1.6, 0.3)
     strongest = found[: len(cluster)]
     distance, index = KDTree(strongest).query(cluster)
@@ -52,7 +53,7 @@ def test_every_atom_of_a_cluster_is_traced(cluster):
 
 
 def test_the_volume_explains_the_images(cluster):
-    volume = reconstruct(spots(cluster), WIDTH, EXTENT, 0.4, 60)
+    volume = reconstruct(spots(cluster), Deblurring(WIDTH, 60), EXTENT, 0.4)
     assert float(volume.data.min()) >= 0
     np.testing.assert_allclose(float(volume.data.sum()), 100 * len(cluster), rtol=0.03)
 
