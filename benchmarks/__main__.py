@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import linear, multislice, refinement, timing
+from benchmarks import linear, multislice, refinement, timing, tomography
 
-PARTS = ("linear", "refinement", "multislice")
+PARTS = ("linear", "refinement", "multislice", "tomography")
 
 
 def table(rows: list[dict]) -> str:
@@ -61,6 +61,17 @@ def report_multislice(found: dict) -> None:
     print(table(found["rows"]), *([table(found["targets"])] if found["targets"] else []), sep="\n\n")
 
 
+def report_tomography(found: dict) -> None:
+    """The Fourier iteration, for a reader."""
+    print(f"\nGENFIRE: {found['voxels']} voxels, reciprocal grid of {found['fine_grid']}³")
+    if found["missing"]:
+        print(found["missing"])
+    print(f"All agree to {found['largest_difference']:.1e} of the largest value.")
+    print(table(found["rows"]), table(found["windows"]), sep="\n\n")
+    if found["targets"]:
+        print("\n" + table(found["targets"]))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and with `--out` write `results.json` into a folder where there is none yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -104,6 +115,9 @@ def run(tiny: bool, parts: Sequence[str] = PARTS) -> dict:
         for field in (multislice.TINY,) if tiny else (multislice.PATCH, multislice.WHOLE):
             results["multislice"].append(multislice.measure(field))
             report_multislice(results["multislice"][-1])
+    if "tomography" in parts:
+        results["tomography"] = tomography.measure(*((16, 8, 1) if tiny else (60, 34, rounds)))
+        report_tomography(results["tomography"])
     results["peak_memory_mb"] = timing.process_peak()
     print(f"\nPeak memory of the process: {_cell(results['peak_memory_mb'])} MB")
     return results

@@ -41,6 +41,7 @@ from .inverse import (
     TrueGradients as TrueGradients,
     calibrate_angles as calibrate_angles,
     find_peaks as find_peaks,
+    find_vibration as find_vibration,
     fisher as fisher,
     fit_peaks as fit_peaks,
     match_sheet as match_sheet,
@@ -69,6 +70,15 @@ from .specimen import (
     with_substitutions as with_substitutions,
     with_vacancies as with_vacancies,
 )
-from .tomography import reconstruct as reconstruct, trace as trace
+from .tomography import (
+    Deblurring as Deblurring,
+    Genfire as Genfire,
+    Resire as Resire,
+    Windows as Windows,
+    fourier_shell_correlation as fourier_shell_correlation,
+    reconstruct as reconstruct,
+    scanned as scanned,
+    trace as trace,
+)
 
 __version__: str

@@ -29,7 +29,7 @@ class Linear(eqx.Module):
     """ADF-STEM in the incoherent approximation.
 
     Each image is the sum over atoms and species of the species' probe-convolved profile (`forward.profile`) with
-    its own cross-section, widened by each atom's `u2`: counts = scale · dose · pixel area · Σ + offset.
+    its own cross-section, widened by each atom's `u2`: counts = scale · dose · pixel area · Σ + pedestal.
     `splat` says how the sum is done: `Dense()`, or `Tiled` through `Linear.plan`. Any number of atoms and tilts;
     nothing retraces when only values change. `margin`: pixels around the images from which a vibration of the stage
     brings atoms in, static. `correction`: (k, ny, nx) counts to add, such as what a better model found at nearby atoms.
@@ -59,8 +59,7 @@ class Linear(eqx.Module):
             y, x = grid.coordinates()
             origin = y[0] - margin * grid.sampling, x[0] - margin * grid.sampling
             data = blurred(data, origin, grid.sampling, None, vibration, grid)
-        scale, offset = (leaf[:, None, None] for leaf in (microscope.scale, microscope.offset))
-        data = scale * data + offset
+        data = microscope.scale[:, None, None] * data + microscope.pedestal
         return Images(data if self.correction is None else data + self.correction, microscope.tilts.angles, grid)
 
     def reach(self, atoms: Atoms, microscope: Microscope, negligible: float = NEGLIGIBLE) -> Float[Array, ""]:

@@ -122,8 +122,8 @@ class Multislice(eqx.Module):
             signal = signal + self._tails(signal, step, beam)
         fraction = blurred(signal, (y, x), step, beam, microscope.vibration, grid)
         counts = beam.dose * grid.sampling**2 * fraction * _response(microscope)
-        scale, offset = (leaf[:, None, None] for leaf in (microscope.scale, microscope.offset))
-        return Images(scale * counts + offset, microscope.tilts.angles, grid)
+        data = microscope.scale[:, None, None] * counts + microscope.pedestal
+        return Images(data, microscope.tilts.angles, grid)
 
     def signals(self, atoms: Atoms, microscope: Microscope) -> Float[Array, "k my mx"]:
         """The fraction of the beam that is detected at each scan point of each image, before any blur."""

@@ -19,7 +19,8 @@ class Microscope(eqx.Module):
 
     `beam`, `detector`: shared by all images. `tilts`: how the specimen lies in each. `grid`: the scan, in Å.
     `scale`: (k,) dimensionless gain of each image. `offset`: (k,) counts added to every pixel of each image.
-    `vibration`: of the stage in each image, or none.
+    `vibration`: of the stage in each image, or none. `background`: (k, ny, nx) counts of what lies under the specimen,
+    such as contamination, or none; neither `scale` nor vibration touches it.
     """
 
     beam: Beam
@@ -29,6 +30,7 @@ class Microscope(eqx.Module):
     scale: Float[Array, " k"]
     offset: Float[Array, " k"]
     vibration: StageVibration | None
+    background: Float[Array, "k ny nx"] | None
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Microscope(eqx.Module):
         scale: ArrayLike | Sequence = 1.0,
         offset: ArrayLike | Sequence = 0.0,
         vibration: StageVibration | None = None,
+        background: ArrayLike | None = None,
     ):
         self.beam, self.detector, self.tilts, self.grid = beam, detector, tilts, grid
         images = tilts.angles.shape[:1]
@@ -47,6 +50,7 @@ class Microscope(eqx.Module):
         if vibration is not None and vibration.amplitude.shape == (1,):
             vibration = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, images), vibration)
         self.vibration = vibration
+        self.background = None if background is None else jnp.asarray(background, dtype=float)
 
     def __check_init__(self):
         if self.scale.shape != self.offset.shape:
@@ -56,6 +60,18 @@ class Microscope(eqx.Module):
                 f"{self.vibration.amplitude.shape[0]} vibrations do not fit {self.scale.shape[0]} images; "
                 "give one, or one for each image."
             )
+
+        shape = (*self.scale.shape, *self.grid.shape)
+        if self.background is not None and self.background.shape != shape:
+            raise InputError(
+                f"A background of shape {self.background.shape} does not fit images of {shape}; give that."
+            )
+
+    @property
+    def pedestal(self) -> Float[Array, "k #ny #nx"]:
+        """The counts in each pixel that do not come from the specimen."""
+        offset = self.offset[:, None, None]
+        return offset if self.background is None else offset + self.background
 
     @property
     def annular(self) -> AnnularDetector:
@@ -72,5 +88,5 @@ class Microscope(eqx.Module):
 def each_image(microscope: Microscope) -> tuple:
     """The leaves of which every image has its own."""
     tilts = microscope.tilts
-    vibration = jax.tree.leaves(microscope.vibration)
-    return tilts.angles, tilts.shifts, microscope.scale, microscope.offset, *vibration
+    perhaps = jax.tree.leaves((microscope.vibration, microscope.background))
+    return tilts.angles, tilts.shifts, microscope.scale, microscope.offset, *perhaps

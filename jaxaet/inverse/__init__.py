@@ -22,4 +22,5 @@ from jaxaet.inverse.problem import Model as Model, Problem as Problem
 from jaxaet.inverse.rfactors import r1_factor as r1_factor, r_factor as r_factor
 from jaxaet.inverse.simulator import Simulator as Simulator
 from jaxaet.inverse.solve import Solution as Solution, solve as solve
+from jaxaet.inverse.vibration import find_vibration as find_vibration
 from jaxaet.inverse.window import windowed as windowed

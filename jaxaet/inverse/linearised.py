@@ -50,8 +50,8 @@ class Linearised(eqx.Module):
 
         step = seen_by(atoms, microscope) - self.seen
         data = jax.lax.map(view, (self.signal, step, self.patches, self.corners))
-        scale, offset = (leaf[:, None, None] for leaf in (microscope.scale, microscope.offset))
-        return Images(scale * data + offset, microscope.tilts.angles, microscope.grid)
+        data = microscope.scale[:, None, None] * data + microscope.pedestal
+        return Images(data, microscope.tilts.angles, microscope.grid)
 
 
 def seen_by(atoms: Atoms, microscope: Microscope) -> Float[Array, "k n 3"]:
@@ -83,9 +83,9 @@ def linearised(forward: Forward, model: Model, image: Float[Array, "1 ny nx"], r
     for atom in np.flatnonzero(shown):
         (top, left), first = corners[atom] + width, 3 * colours[atom]
         patches[0, atom] = slope[first : first + 3, top : top + width, left : left + width]
-    scale, offset = (leaf[:, None, None] for leaf in (microscope.scale, microscope.offset))
+    scale = microscope.scale[:, None, None]
     patches = jnp.asarray(patches) / scale[..., None, None]
-    return Linearised((image - offset) / scale, seen, patches, jnp.asarray(corners[None]))
+    return Linearised((image - microscope.pedestal) / scale, seen, patches, jnp.asarray(corners[None]))
 
 
 def joined(parts: list[Linearised]) -> Linearised:

@@ -63,7 +63,7 @@ def windowed(problem: Problem, model: Model, atom: int, pixels: int) -> Window:
     first = np.rint(centre).astype(int) - pixels // 2
     first = np.clip(first, 0, np.maximum(np.array(grid.shape[::-1]) - pixels, 0))
     data = np.asarray(problem.data.data)
-    cut = np.stack([image[y : y + pixels, x : x + pixels] for image, (x, y) in zip(data, first, strict=True)])
+    cut = _cut(data, first, pixels)
     away = np.max(np.abs(seen - seen[:, atom : atom + 1]), axis=-1).min(axis=0)
     near = np.flatnonzero(away < 0.5 * pixels * sampling + _REACH)
     near = np.concatenate([[atom], near[near != atom]])
@@ -72,15 +72,25 @@ def windowed(problem: Problem, model: Model, atom: int, pixels: int) -> Window:
     atoms = atoms.join(_nothing(atoms.select(np.zeros(room, int)))) if room else atoms
     forward = _smaller(problem.forward, cut.shape[1:], np.concatenate([near, np.zeros(room, int)]))
     origin = np.array(grid.shape[::-1]) // 2 - pixels // 2 - first
+    under = model.microscope.background
     microscope = eqx.tree_at(
-        lambda m: (m.tilts.shifts, m.grid), model.microscope,
-        (tilts.shifts + jnp.asarray(origin * sampling, tilts.shifts.dtype), Grid(cut.shape[1:], grid.sampling)),
+        lambda m: (m.tilts.shifts, m.grid, m.background), model.microscope,
+        (
+            tilts.shifts + jnp.asarray(origin * sampling, tilts.shifts.dtype), Grid(cut.shape[1:], grid.sampling),
+            None if under is None else jnp.asarray(_cut(np.asarray(under), first, pixels)),
+        ),
+        is_leaf=lambda leaf: leaf is None,
     )  # fmt: skip
     images = Images(jnp.asarray(cut, problem.data.data.dtype), tilts.angles, microscope.grid)
     return Window(
         Problem(forward, Model(atoms, microscope), images, problem.free, problem.likelihood),
         model.atoms.positions[atom],
     )
+
+
+def _cut(images: np.ndarray, first: np.ndarray, pixels: int) -> np.ndarray:
+    """The pixels of each image from its own first (column, row) on."""
+    return np.stack([image[y : y + pixels, x : x + pixels] for image, (x, y) in zip(images, first, strict=True)])
 
 
 def _nothing(atoms: Atoms) -> Atoms:

@@ -261,6 +261,10 @@ class CalibrationFromScratch(Calibration):
 class Reconstruction(Section):
     """The first volume."""
 
+    method: Literal["deblurring", "genfire", "resire"] = "deblurring"
+    """Least squares with the width of an atom in it; GENFIRE's Fourier iteration; RESIRE's gradient descent."""
+    window_voxels: int | None = Field(default=None, ge=8, le=640, multiple_of=4)
+    """Side of the windows in which a wide, thin specimen is scanned by half a window; null takes it as a whole."""
     voxel_a: float = Field(default=0.5, ge=0.05, le=10)
     """Voxel size, Å."""
     iterations: int = Field(default=100, ge=1, le=100_000)

@@ -4,18 +4,30 @@ First volume, tracing, fitting, species. What `repair` changes between fits is i
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxaet.core import Images, InputError
+from jaxaet.core import Images, InputError, Volume
 from jaxaet.forward import Linear, probe_profile
 from jaxaet.instrument import Microscope
 from jaxaet.inverse import Gaussian, GaussNewton, Model, Poisson, Problem, Solution, solve
 from jaxaet.recipes.config import Config
 from jaxaet.specimen import Atoms
-from jaxaet.tomography import Deblurring, classify, reconstruct, species_weights, trace
+from jaxaet.tomography import (
+    Deblurring,
+    Genfire,
+    Resire,
+    Windows,
+    classify,
+    reconstruct,
+    scanned,
+    species_weights,
+    trace,
+    voxels,
+)
 
 Tick = Callable[..., None]
 
@@ -35,13 +47,9 @@ def first_atoms(images: Images, microscope: Microscope, config: Config, extent, 
     species = species_of(config)[:1]
     nothing = Atoms(np.zeros((0, 3)), np.zeros((0, 1)), 0.0, species)
     width = atom_width(nothing, microscope)
-    clean = Images(images.data - microscope.offset[:, None, None], microscope.tilts.angles, images.grid)
-    options = config.reconstruction
-    volume = reconstruct(
-        clean, Deblurring(width, options.iterations), extent, options.voxel_a, microscope.tilts.shifts,
-        lambda step, residual: tick(step, residual=residual),
-    )  # fmt: skip
-    positions, heights = trace(volume, config.tracing.min_distance_a, 0.7 * options.voxel_a, 0.05)
+    clean = Images(images.data - microscope.pedestal, microscope.tilts.angles, images.grid)
+    volume = first_volume(clean, width, extent, config, microscope.tilts.shifts, tick)
+    positions, heights = trace(volume, config.tracing.min_distance_a, 0.7 * config.reconstruction.voxel_a, 0.05)
     if len(positions) == 0:
         raise InputError(
             "No atoms were found in the volume; check the angles, or give a smaller tracing.min_distance_a."
@@ -55,10 +63,36 @@ def first_atoms(images: Images, microscope: Microscope, config: Config, extent, 
     return brightened(atoms, images, microscope), np.asarray(volume.data)
 
 
+def first_volume(images: Images, width: float, extent, config: Config, shifts, tick: Tick) -> Volume:
+    """The volume by the method of the configuration, as a whole or window by window; `width`: of an atom's image, Å."""
+    options = config.reconstruction
+    methods = {"genfire": Genfire, "resire": Resire, "deblurring": partial(Deblurring, width)}
+    method = methods[options.method](iterations=options.iterations)
+    show = lambda step, left: tick(step, residual=left)  # noqa: E731
+    if options.window_voxels is None:
+        return reconstruct(images, method, extent, options.voxel_a, shifts, show)
+    return scanned(images, method, windows(config), extent, options.voxel_a, shifts, show)
+
+
+def volume_steps(extent, config: Config) -> int:
+    """How many steps `first_volume` reports at most: iterations, or windows."""
+    options = config.reconstruction
+    if options.window_voxels is None:
+        return options.iterations
+    nx, ny = (-(-n // windows(config).step) for n in voxels(extent, options.voxel_a)[:2])
+    return nx * ny
+
+
+def windows(config: Config) -> Windows:
+    """The windows of the configuration; half of each is kept."""
+    side = config.reconstruction.window_voxels or 60
+    return Windows(side, side // 2)
+
+
 def brightened(atoms: Atoms, images: Images, microscope: Microscope) -> Atoms:
     """The atoms with all weights multiplied by the one factor that fits the images best."""
-    model = eqx.filter_jit(Linear.plan(atoms, microscope))(atoms, microscope).data - microscope.offset[:, None, None]
-    data = images.data - microscope.offset[:, None, None]
+    model = eqx.filter_jit(Linear.plan(atoms, microscope))(atoms, microscope).data - microscope.pedestal
+    data = images.data - microscope.pedestal
     factor = jnp.sum(data * model) / jnp.sum(model**2)
     return eqx.tree_at(lambda a: a.composition, atoms, atoms.composition * jnp.maximum(factor, 1e-6))
 

@@ -41,6 +41,15 @@ def solve_series(
     `start`: the microscope as far as it is known; its angles are the nominal ones. Every stage is kept in `folder`,
     so a run that was killed goes on after the last one that ended.
     """
+    model, first, extent = first_model(config, folder, images, start)
+    model, losses = repaired_rounds(config, folder, images, likelihood, model, extent)
+    return finished(config, folder, images, likelihood, model, extent, losses, first)
+
+
+def first_model(
+    config: Config, folder: RunFolder, images: Images, start: Microscope
+) -> tuple[Model, dict, tuple[float, float, float]]:
+    """Traced atoms of one kind, the arrays of the first volume, and the extent in Å of what the images show."""
     extent = default_extent(images, config)
     microscope = start
     if config.calibration.angles == "from_scratch":
@@ -56,14 +65,26 @@ def solve_series(
             f"The first volume would have {voxels:.1e} voxels; allowed {_VOXELS:.0e}; "
             "check the pixel size, or give a larger reconstruction.voxel_a."
         )
-    with folder.progress(config.reconstruction.iterations, "first volume") as tick:
+    with folder.progress(pipeline.volume_steps(extent, config), "first volume") as tick:
         first = folder.stage("volume", lambda: first_stage(images, microscope, config, extent, tick))
-    seen = seen_extent(images, extent)
-    model, losses = repaired_rounds(config, folder, images, likelihood, to_model(first, microscope), seen)
+    return to_model(first, microscope), first, seen_extent(images, extent)
+
+
+def finished(
+    config: Config,
+    folder: RunFolder,
+    images: Images,
+    likelihood,
+    model: Model,
+    extent,
+    losses: list[float],
+    first: dict,
+) -> tuple[Model, dict]:
+    """Species, the refinement of everything together, perhaps by multislice, and error bars."""
     with folder.progress(config.refinement.max_steps, "refinement") as tick:
-        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, seen, tick))
-    losses += list(np.atleast_1d(data["losses"]))
-    model = to_model(data, microscope)
+        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, extent, tick))
+    losses = losses + list(np.atleast_1d(data["losses"]))
+    model = to_model(data, model.microscope)
     arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
     arrays |= {name: data[name] for name in ("images", "r1", "r", "result")}
     if config.dynamic.rounds:
@@ -77,13 +98,15 @@ def solve_series(
     return model, arrays
 
 
-def repaired_rounds(config, folder, images, likelihood, model: Model, extent) -> tuple[Model, list[float]]:
+def repaired_rounds(
+    config, folder, images, likelihood, model: Model, extent, name: str = "round"
+) -> tuple[Model, list[float]]:
     """The best fit of positions and weights over rounds of repair, and all losses; a round of no use is the last."""
     best, lowest, losses = model, np.inf, []
     for number in range(1, config.tracing.rounds + 1):
-        with folder.progress(_ROUND_STEPS, f"round {number}") as tick:
+        with folder.progress(_ROUND_STEPS, f"{name} {number}".replace("_", " ")) as tick:
             data = folder.stage(
-                f"round_{number}",
+                f"{name}_{number}",
                 lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, tick),
             )
         losses += list(np.atleast_1d(data["losses"]))
@@ -213,7 +236,10 @@ def to_model(arrays: dict, microscope: Microscope) -> Model:
     tilts = Tilts(arrays["angles"], arrays["shifts"])
     beam = Beam(microscope.beam.energy, arrays["semi_angle"], microscope.beam.source_size, arrays["dose"])
     detector = eqx.tree_at(lambda d: d.response, microscope.detector, jnp.asarray(arrays["response"], dtype=float))
-    seen = Microscope(beam, detector, tilts, microscope.grid, arrays["scale"], arrays["offset"])
+    seen = Microscope(
+        beam, detector, tilts, microscope.grid, arrays["scale"], arrays["offset"], microscope.vibration,
+        microscope.background,
+    )  # fmt: skip
     species = tuple(str(arrays["species"]).split(","))
     atoms = Atoms(arrays["positions"], arrays["composition"], arrays["u2"], species, arrays["species_u2"])
     return Model(atoms, seen)

@@ -1,5 +1,11 @@
-"""Raw frames → a clean tilt series: drift, noise."""
+"""Raw frames → a clean tilt series: drift, noise, background, vibration."""
 
+from jaxaet.restore.background import (
+    hollow_background as hollow_background,
+    smooth_background as smooth_background,
+)
+from jaxaet.restore.block_matching import block_matched as block_matched
+from jaxaet.restore.deconvolve import deconvolved as deconvolved, kernel as kernel
 from jaxaet.restore.drift import Drift as Drift, find_drift as find_drift, undrifted as undrifted
 from jaxaet.restore.stabilise import (
     destabilised as destabilised,

@@ -76,10 +76,9 @@ class Genfire(eqx.Module):
         planes = _planes(angles, grid, side, sampling, float(self.radius))
         measured = np.zeros(side * side * (side // 2 + 1), bool)
         measured[np.asarray(planes.voxels[planes.weight > 0])] = True
+        voxel = jnp.asarray(sampling, grid.sampling.dtype)
         free = measured & (_pair_draws(side) < float(self.withheld))
-        return GenfireSystem(
-            self, planes, jnp.asarray(measured & ~free), jnp.asarray(free), grid, shape, side, float(sampling)
-        )
+        return GenfireSystem(self, planes, jnp.asarray(measured & ~free), jnp.asarray(free), grid, voxel, shape, side)
 
 
 class Planes(NamedTuple):
@@ -119,8 +118,8 @@ class GenfireSystem(eqx.Module):
     """GENFIRE for one geometry and any images.
 
     `method`: its settings. `planes`: where images measure. `used`, `free`: (h,), values of the half grid that enter,
-    and that are withheld. `grid`: of the images. `shape`, `side`: voxels of the volume and of the fine grid, static.
-    `sampling`: Å.
+    and that are withheld. `grid`: of the images. `sampling`: voxel, Å. `shape`, `side`: voxels of the volume and of the
+    fine grid, static.
     """
 
     method: Genfire
@@ -128,9 +127,9 @@ class GenfireSystem(eqx.Module):
     used: Bool[Array, " h"]
     free: Bool[Array, " h"]
     grid: Grid
+    sampling: Float[Array, ""]
     shape: tuple[int, int, int] = eqx.field(static=True)
     side: int = eqx.field(static=True)
-    sampling: float = eqx.field(static=True)
 
     def measured(self, data: Float[Array, "k ny nx"], shifts: Float[Array, "k 2"]) -> Complex[Array, " h"]:
         """The values at the voxels of the half grid, from images whose origin lies at `shifts` Å."""
@@ -198,10 +197,9 @@ class GenfireSystem(eqx.Module):
     def _radius(self) -> Float[Array, " h"]:
         """The spatial frequency of each voxel of the half grid, 1/Å."""
         n = self.side
-        full, half = jnp.fft.fftfreq(n, self.sampling), jnp.fft.rfftfreq(n, self.sampling)
-        return jnp.sqrt(
-            full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2
-        ).ravel().astype(self.grid.sampling.dtype)  # fmt: skip
+        full, half = jnp.fft.fftfreq(n) / self.sampling, jnp.fft.rfftfreq(n) / self.sampling
+        square = full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2
+        return jnp.sqrt(square).ravel().astype(self.sampling.dtype)
 
     def _at_resolution(self, values, limit):
         """Transfer function and target with the data up to a spatial frequency."""
@@ -216,7 +214,7 @@ class GenfireSystem(eqx.Module):
         return jnp.fft.rfftn(kernel).real, target[:nx, :ny, :nz]
 
 
-def _nyquist(grid: Grid, sampling: float) -> Float[Array, ""]:
+def _nyquist(grid: Grid, sampling: Float[Array, ""] | float) -> Float[Array, ""]:
     return 0.5 / jnp.maximum(grid.sampling, sampling)
 
 

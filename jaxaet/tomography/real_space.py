@@ -111,7 +111,8 @@ class RealSpaceSystem(eqx.Module):
     """Least squares in real space for one geometry and any images.
 
     `method`: `Deblurring` or `Resire`. `width`: of the Gaussians, Å. `angles`: (k, 3) rad. `grid`: of the images.
-    `transfer`: of K. `shape`, `padded`: voxels of the volume and of the cyclic convolution, static. `sampling`: Å.
+    `transfer`: of K. `sampling`: voxel, Å. `shape`, `padded`: voxels of the volume and of the cyclic convolution,
+    static.
     """
 
     method: Deblurring | Resire
@@ -119,16 +120,17 @@ class RealSpaceSystem(eqx.Module):
     angles: Float[Array, "k 3"]
     grid: Grid
     transfer: Float[Array, "ax ay az"]
+    sampling: Float[Array, ""]
     shape: tuple[int, int, int] = eqx.field(static=True)
     padded: tuple[int, ...] = eqx.field(static=True)
-    sampling: float = eqx.field(static=True)
 
     @classmethod
     def of(cls, method, width: float, angles, grid: Grid, shape: tuple[int, int, int], sampling: float):
         """The system of a method with Gaussians of `width` Å."""
         padded = _padded_shape(shape, sampling, width, np.asarray(angles))
         transfer = _kernel_transfer(angles, width, padded, sampling, grid.sampling).real
-        return cls(method, jnp.asarray(width), angles, grid, transfer, shape, padded, float(sampling))
+        voxel = jnp.asarray(sampling, grid.sampling.dtype)
+        return cls(method, jnp.asarray(width, voxel.dtype), angles, grid, transfer, voxel, shape, padded)
 
     @eqx.filter_jit
     def start(self, data: Float[Array, "k ny nx"], shifts: Float[Array, "k 2"]) -> RealSpaceState:
@@ -163,11 +165,11 @@ def back_project(
     images: Images,
     width: Float[Array, ""] | float,
     shape: tuple[int, ...],
-    sampling: float,
+    sampling: Float[Array, ""] | float,
     shifts: Float[Array, "k 2"],
 ) -> Float[Array, "nx ny nz"]:
     """The sum over images of the blurred image at the projection of each voxel, (nx, ny, nz)."""
-    axes = [(jnp.arange(n) - n / 2) * sampling for n in shape]
+    axes = [(jnp.arange(n) - n // 2) * sampling for n in shape]
     return _back_project(images, jnp.asarray(width), axes, shifts)
 
 

@@ -1,7 +1,7 @@
 """Images → a volume, by one of several methods."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxaet.core import Grid, Images, Volume
 
 
+@runtime_checkable
 class System(Protocol):
     """A method for one geometry. Its states have `best`, the volume, `error`, what is left, and `step`."""
 
@@ -31,6 +32,7 @@ class System(Protocol):
         ...
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to reconstruct, such as `Genfire()`, `Resire()` or `Deblurring(width)`."""
 

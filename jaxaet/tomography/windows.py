@@ -7,7 +7,6 @@ plane z = 0: of a specimen much thinner than that border, they show what a volum
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -78,7 +77,6 @@ def scanned(
     side = 2 * int(np.ceil(seen / pixel / 2))
     patch = Grid((side, side), images.grid.sampling)
     system = method.system(images.angles, patch, (windows.size, windows.size, shape[2]), sampling)
-    solve = _shared_out(system, images.angles, windows.alignments)
     blocks = [-(-n // windows.step) for n in shape[:2]]
     start = windows.step * np.stack(np.meshgrid(*map(np.arange, blocks), indexing="ij"), axis=-1).reshape(-1, 2)
     middles = (start + windows.step // 2 - np.array(shape[:2]) // 2) * sampling
@@ -90,7 +88,7 @@ def scanned(
         some = np.minimum(np.arange(first, first + together), len(start) - 1)  # the last batch repeats its last window
         stacks = [_stack(images, turn, places, middles[one], patch, border) for one in some]
         data, left = (jnp.asarray(np.stack(part), images.data.dtype) for part in zip(*stacks, strict=True))
-        found, errors = solve(data, left)
+        found, errors = _batch(system, images.angles, windows.alignments, data, left)
         for one, density in zip(some, np.asarray(found), strict=True):
             x, y = start[one]
             volume[x : x + windows.step, y : y + windows.step] = density[kept, kept]
@@ -124,8 +122,9 @@ def _stack(images: Images, turn, shifts, middle, patch: Grid, border) -> tuple[n
     return found, left
 
 
-def _shared_out(system: System, angles: Float[Array, "k 3"], alignments: int):
-    """A function (stacks, shifts) → (volumes, errors) of a batch of windows, each device with its share."""
+@eqx.filter_jit
+def _batch(system: System, angles: Float[Array, "k 3"], alignments: int, data, shifts):
+    """The volumes and errors of a batch of windows, each device with its share."""
     leaves, rest = eqx.partition((system, angles), eqx.is_array)
 
     def one(leaves, data, shifts):
@@ -138,11 +137,11 @@ def _shared_out(system: System, angles: Float[Array, "k 3"], alignments: int):
 
     mesh = jax.make_mesh((jax.device_count(),), ("windows",), (jax.sharding.AxisType.Auto,))
     spread = PartitionSpec("windows")
-    batch = jax.shard_map(
+    every = jax.shard_map(
         jax.vmap(one, in_axes=(None, 0, 0)), mesh=mesh, in_specs=(PartitionSpec(), spread, spread),
         out_specs=(spread, spread), check_vma=False,
     )  # fmt: skip
-    return partial(jax.jit(batch), leaves)
+    return every(leaves, data, shifts)
 
 
 def solved(system: System, data: Float[Array, "k ny nx"], shifts: Float[Array, "k 2"]):

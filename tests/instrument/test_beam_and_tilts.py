@@ -58,6 +58,16 @@ def test_the_view_of_one_image_has_its_own_tilt_and_brightness(microscope, image
     assert eqx.tree_equal((view.grid, view.beam), (microscope.grid, microscope.beam))
 
 
+def test_the_background_lies_under_the_offset_and_belongs_to_its_image():
+    parts = Beam(60e3, 0.03), AnnularDetector(0.05, 0.2), Tilts(np.zeros((3, 3))), Grid((4, 6), 0.3)
+    under = np.random.default_rng(0).uniform(size=(3, 4, 6))
+    microscope = Microscope(*parts, scale=7.0, offset=[1.0, 2.0, 3.0], background=under)
+    np.testing.assert_allclose(microscope.pedestal, under + np.array([1.0, 2.0, 3.0])[:, None, None])
+    np.testing.assert_array_equal(microscope.view(1).pedestal, microscope.pedestal[1:2])
+    with pytest.raises((InputError, TypeError), match=r"A background of|type-check"):
+        Microscope(*parts, background=under[:, :3])
+
+
 @pytest.mark.parametrize(("angles", "shifts"), [(np.zeros((3, 2)), None), (np.zeros((3, 3)), np.zeros((2, 2)))])
 def test_tilts_of_another_shape_are_refused(angles, shifts):
     with pytest.raises(InputError, match="give"):

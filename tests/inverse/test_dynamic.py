@@ -106,6 +106,17 @@ def test_a_window_is_the_image_around_an_atom():
     assert np.abs(seen - np.asarray(window.problem.data.data)).max() < 0.02 * float(DATA.data.max())
 
 
+def test_both_models_add_what_lies_under_the_specimen_in_windows_too():
+    under = np.random.default_rng(1).uniform(1, 2, DATA.data.shape)
+    seen = eqx.tree_at(lambda m: m.background, MICROSCOPE, jnp.asarray(under), is_leaf=lambda leaf: leaf is None)
+    for forward in (FORWARD, jaxaet.Linear()):
+        added = forward(ATOMS, seen).data - forward(ATOMS, MICROSCOPE).data
+        np.testing.assert_allclose(added, under, atol=1e-9)
+    data, model = jaxaet.Images(DATA.data + under, DATA.angles, DATA.grid), Model(ATOMS, seen)
+    window = windowed(jaxaet.Problem(FORWARD, model, data, positions, jaxaet.Poisson()), model, 1, 12)
+    assert float(jnp.abs(window.mean(jnp.zeros(3)) - window.problem.data.data).max()) < 0.02 * float(DATA.data.max())
+
+
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(jaxaet.InputError, match="needs no dynamic refinement"):
         jaxaet.refine(
