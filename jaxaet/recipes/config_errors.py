@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from jaxaet.recipes.config import RECIPES, Section, is_section
+from jaxaet.recipes.config import RECIPES
+from jaxaet.recipes.section import Section, is_section
 
 # Unit suffixes of keys, known and likely: (written, kind, size in a common unit of that kind).
 UNITS = {

@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from jaxaet.recipes.config import RECIPES, HeterojunctionConfig, TiltSeriesConfig, is_section
+from jaxaet.recipes.config import RECIPES, HeterojunctionConfig, TiltSeriesConfig
 from jaxaet.recipes.config_errors import UNITS, _split
 from jaxaet.recipes.config_file import load_config
+from jaxaet.recipes.section import is_section
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EXAMPLES = sorted(CONFIGS.rglob("*.yaml"))

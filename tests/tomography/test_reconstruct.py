@@ -220,11 +220,9 @@ def test_a_shifted_image_is_found_and_alignment_mends_the_volume(sheet):
     true = solved(system, straight.data, zero).best
     np.testing.assert_allclose(misalignment(system, images.angles, images.data, zero, true), off, atol=0.02)
     for series, alignments in ((straight, 0), (images, 0), (images, 2)):
-        errors = []
-        extent = (20.0, 16.0, 4.8)
-        scanned(
-            series, method, Windows(36, 24, alignments), extent, SAMPLING, None, lambda *seen: errors.append(seen[1])
-        )
+        errors: list = []
+        windows, extent = Windows(36, 24, alignments), (20.0, 16.0, 4.8)
+        scanned(series, method, windows, extent, SAMPLING, None, lambda *seen, errors=errors: errors.append(seen[1]))
         left.append(np.mean(errors))
     assert left[2] - left[0] < 0.6 * (left[1] - left[0])
 
