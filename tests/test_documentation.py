@@ -24,6 +24,7 @@ def test_readme_example_has_gradients_of_specimen_and_instrument():
     names = run_examples(ROOT / "README.md")
     gradients = jax.tree.leaves((names["by_atoms"].positions, names["by_microscope"].tilts.angles))
     assert all(jnp.isfinite(g).all() and jnp.any(g != 0) for g in gradients)
+    assert float(names["images"].max()) == pytest.approx(float(names["data"].data.max()), rel=0.5)
 
 
 def test_extending_example_adds_a_plane():
