@@ -12,7 +12,7 @@ from jaxaet.io.atoms import (
     to_ase as to_ase,
 )
 from jaxaet.io.checks import check_counts as check_counts
-from jaxaet.io.results import save_arrays as save_arrays
+from jaxaet.io.results import load_arrays as load_arrays, save_arrays as save_arrays
 from jaxaet.io.save import save_tilt_series as save_tilt_series
 from jaxaet.io.tilt_series import (
     TiltSeries as TiltSeries,

@@ -5,6 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from jaxaet.core import InputError
+
+
+def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of a file that `save_arrays` wrote; raises `InputError` for any other file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: np.asarray(dataset) for name, dataset in file.items()}
+    except OSError as error:
+        raise InputError(f"{path} could not be read as HDF5 ({error}); give a file that jaxaet wrote.") from None
+
 
 def save_arrays(path: str | os.PathLike, arrays: dict[str, tuple[Any, str, str]], attributes: dict[str, Any]) -> None:
     """Writes an HDF5 file of named arrays, each (values, unit, axes), and of attributes with units in their names."""

@@ -23,6 +23,19 @@ class Data(Section):
     """Noise of the images; auto takes poisson if they look like electron counts."""
 
 
+class FramesData(Section):
+    """The frames as they were recorded."""
+
+    path: ExistingFile
+    """An array (image, frame, row, column) in .npz, .h5, .mat or another format; relative to the working folder."""
+    pixel_size_a: float | None = Field(default=None, gt=0.001, le=100)
+    """Pixel size, Å; null takes it from the file."""
+    angles_deg: Angles | None = None
+    """Nominal angle of each image, degrees: a list of tilts about Y or of [Z, Y, X]; null takes them from the file."""
+    truth: ExistingFile | None = None
+    """The file truth.h5 that a simulation keeps apart, for the score alone; atoms.extxyz lies beside it."""
+
+
 class Specimen(Section):
     """What the specimen is made of."""
 
@@ -64,7 +77,7 @@ class Instrument(Section):
         return self
 
 
-class SimulatedInstrument(Instrument):
+class PaperInstrument(Instrument):
     """The microscope of the AET paper."""
 
     energy_kev: float = Field(default=60.0, ge=1, le=3000)
@@ -79,6 +92,11 @@ class SimulatedInstrument(Instrument):
     """Outer collection semi-angle, mrad."""
     dose_e_per_a2: float = Field(default=3.8e5, gt=0, le=1e12)
     """Dose of the whole tilt series, electrons per Å²."""
+
+
+class SimulatedInstrument(PaperInstrument):
+    """The microscope of the AET paper."""
+
     pixel_size_a: float = Field(default=0.32, gt=0.001, le=100)
     """Pixel size, Å."""
     image_pixels: Annotated[tuple[Pixels, Pixels], LAX] = (288, 288)
@@ -171,6 +189,44 @@ class DynamicRefinement(Section):
         Annotated[tuple[Annotated[int, Field(ge=0)], ...], LAX, Field(min_length=1), AfterValidator(distinct)] | None
     ) = None
     """Indices of the atoms that true_gradients and grid_scan move; null takes all."""
+
+
+class Restoration(Section):
+    """From frames to the images in which peaks and a first volume are found; fits take the sum of the frames."""
+
+    stages: Annotated[tuple[Literal["drift", "denoise", "background"], ...], LAX, AfterValidator(distinct)] = (
+        "drift",
+        "denoise",
+    )
+    """Any of drift, denoise and background, in the order in which they are done; drift can only be the first."""
+    denoise: Literal["block_matching", "nl_means", "wavelet"] = "block_matching"
+    """The filter; the noise is made equal everywhere before it."""
+    readout_counts: float | None = Field(default=None, ge=0, le=1e6)
+    """Rms read-out noise of a pixel of a frame that counts electrons; null takes it, and the gain, from the frames."""
+    hollow_distance_a: float = Field(default=1.6, gt=0.1, le=100)
+    """Within which a local minimum is the lowest place, Å: half the distance of the lattice's hollow sites."""
+
+    @model_validator(mode="after")
+    def frames_come_first(self):
+        if "drift" in self.stages[1:]:
+            raise ValueError(
+                f"found the stages {', '.join(self.stages)}; allowed drift as the first, for it alone takes frames; "
+                "move it to the front."
+            )
+        return self
+
+
+class Surroundings(Section):
+    """What the images show beside the atoms."""
+
+    vibration: Literal["forward", "deconvolution", "none"] = "forward"
+    """Kept in the forward model, taken out of the images by Richardson-Lucy, or none."""
+    width_a: float = Field(default=0.1, ge=0, le=10)
+    """Rms width of what is not harmonic in the vibration, Å; the images do not tell it from the amplitude."""
+    correlation_a: float | None = Field(default=6.0, gt=0.5, le=1e4)
+    """Rms width over which the background under the specimen hardly changes, Å; null takes it as uniform."""
+    rounds: int = Field(default=2, ge=0, le=100)
+    """Times that vibration and background are found, and the atoms fitted again."""
 
 
 class Calibration(Section):
@@ -321,12 +377,29 @@ class DynamicConfig(Common):
     refinement: DynamicRefinement = DynamicRefinement()
 
 
-Config = HeterojunctionConfig | TiltSeriesConfig  # of the recipes that end in atoms
+class RawFramesConfig(Solving):
+    """Turn the raw frames of a thin sheet's tilt series into atoms."""
+
+    recipe: Literal["raw_frames"] = "raw_frames"
+    data: FramesData
+    specimen: Specimen
+    instrument: PaperInstrument = PaperInstrument()
+    restoration: Restoration = Restoration()
+    calibration: CalibrationFromScratch = CalibrationFromScratch()
+    reconstruction: Reconstruction = Reconstruction()
+    tracing: TracingSheet = TracingSheet()
+    surroundings: Surroundings = Surroundings()
+    refinement: Refinement = Refinement()
+    dynamic: DynamicStage = DynamicStage()
+
+
+Config = HeterojunctionConfig | TiltSeriesConfig | RawFramesConfig  # of the recipes that end in atoms
 AnyConfig = Config | SimulationConfig | DynamicConfig
 RECIPES = {
     "heterojunction": HeterojunctionConfig,
     "tilt_series": TiltSeriesConfig,
     "simulation": SimulationConfig,
     "dynamic": DynamicConfig,
+    "raw_frames": RawFramesConfig,
 }
 SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

@@ -9,6 +9,7 @@ from functools import partial
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from jaxaet.core import Images, InputError, Volume
 from jaxaet.forward import Linear, probe_profile
@@ -160,7 +161,13 @@ def species_of(config: Config) -> tuple[str, ...]:
 
 def is_absolute(config: Config) -> bool:
     """Whether the dose is known, so that weights compare with the table as they are."""
-    return config.recipe == "heterojunction"
+    return config.recipe != "tilt_series"
+
+
+def dark_level(images: Images) -> np.ndarray:
+    """The background of each image from its darkest parts, (k,)."""
+    blur = 1.0 / float(images.grid.sampling)
+    return np.array([np.percentile(gaussian_filter(image, blur), 1) for image in np.asarray(images.data, float)])
 
 
 def likelihood_of(images: Images, choice: str) -> Gaussian | Poisson:

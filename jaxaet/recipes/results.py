@@ -1,5 +1,8 @@
 """What a run leaves behind: atoms, arrays, figures and the report."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from jaxaet.core import Images
@@ -31,8 +34,12 @@ def write_results(
     metrics: dict,
     errors: dict,
     true_angles,
+    more_figures: Sequence[tuple[str, str, Any]] = (),
 ) -> None:
-    """Write atoms.extxyz, results.h5, the figures and report.html into the folder."""
+    """Write atoms.extxyz, results.h5, the figures and report.html into the folder.
+
+    `more_figures`: (title, caption, figure) to come first.
+    """
     atoms, sampling = model.atoms, float(images.grid.sampling)
     positions, symbols = np.asarray(atoms.positions), list(atoms.symbols)
     covariance = arrays.get("covariance")
@@ -55,7 +62,8 @@ def write_results(
             },
             {"pixel_size_a": sampling, "voxel_size_a": arrays["voxel_a"]},
         )
-    listed = draw_figures(folder, images, model, arrays, metrics, errors, true_angles, sigma)
+    listed = save_figures(folder, more_figures)
+    listed += draw_figures(folder, images, model, arrays, metrics, errors, true_angles, sigma)
     view = atoms_view(positions, symbols, sigma, title="Refined atoms")
     summary = f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %. {metrics['result']}"
     provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
@@ -92,9 +100,14 @@ def draw_figures(
     if errors and "cramer_rao_xyz_pm" in metrics:
         bounds = metrics["cramer_rao_xyz_pm"]
         figures.insert(1, ("Errors", "Error along each axis against its bound.", error_figure(errors, bounds)))
+    return save_figures(folder, figures)
+
+
+def save_figures(folder: RunFolder, figures: Sequence[tuple[str, str, Any]]) -> list:
+    """Save figures of (title, caption, figure) and list them as (title, caption, path)."""
     listed = []
     for title, caption, figure in figures:
-        path = folder.path / "figures" / f"{title.lower().replace(' ', '_')}.png"
+        path = folder.path / "figures" / f"{title.lower().replace(',', '').replace(' ', '_')}.png"
         save_figure(figure, path)
         listed.append((title, caption, path))
     return listed

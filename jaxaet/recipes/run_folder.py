@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import AnyConfig, TiltSeriesConfig
+from jaxaet.recipes.config import AnyConfig, RawFramesConfig, TiltSeriesConfig
 from jaxaet.recipes.config_file import dump_config, load_config
 from jaxaet.recipes.progress import ProgressLine
 from jaxaet.recipes.provenance import environment, peak_memory_mb
@@ -181,7 +181,7 @@ def identity(config: AnyConfig) -> dict:
     """What tells one run from another."""
     known = {"recipe": config.recipe, "seed": config.seed}
     known["config_sha256"] = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    if isinstance(config, TiltSeriesConfig):
+    if isinstance(config, TiltSeriesConfig | RawFramesConfig):
         known["data_sha256"] = hashlib.sha256(config.data.path.read_bytes()).hexdigest()
     return known
 

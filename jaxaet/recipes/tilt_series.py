@@ -2,14 +2,13 @@
 
 import equinox as eqx
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from jaxaet.core import Images, InputError
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
 from jaxaet.inverse import Poisson
 from jaxaet.io import TiltSeries, check_counts, load_tilt_series
 from jaxaet.recipes.config import TiltSeriesConfig
-from jaxaet.recipes.pipeline import likelihood_of
+from jaxaet.recipes.pipeline import dark_level, likelihood_of
 from jaxaet.recipes.planning import estimate
 from jaxaet.recipes.results import write_results
 from jaxaet.recipes.run_folder import RunFolder
@@ -54,11 +53,9 @@ def microscope(config: TiltSeriesConfig, images: Images) -> Microscope:
     options = config.instrument
     beam = Beam(1e3 * options.energy_kev, 1e-3 * options.semi_angle_mrad, options.source_size_a, 1.0)
     detector = AnnularDetector(1e-3 * options.detector_inner_mrad, 1e-3 * options.detector_outer_mrad)
-    data = np.asarray(images.data, float)
-    blur = 1.0 / float(images.grid.sampling)
-    background = [np.percentile(gaussian_filter(image, blur), 1) for image in data]
-    seen = Microscope(beam, detector, Tilts(images.angles), images.grid, 1.0, np.asarray(background))
-    brightness = float(np.max(data) - np.median(background))
+    background = dark_level(images)
+    seen = Microscope(beam, detector, Tilts(images.angles), images.grid, 1.0, background)
+    brightness = float(np.max(images.data) - np.median(background))
     return eqx.tree_at(lambda m: m.beam.dose, seen, seen.beam.dose * brightness)
 
 

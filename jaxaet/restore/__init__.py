@@ -6,6 +6,7 @@ from jaxaet.restore.background import (
 )
 from jaxaet.restore.block_matching import block_matched as block_matched
 from jaxaet.restore.deconvolve import deconvolved as deconvolved, kernel as kernel
+from jaxaet.restore.denoise import denoised as denoised
 from jaxaet.restore.drift import Drift as Drift, find_drift as find_drift, undrifted as undrifted
 from jaxaet.restore.stabilise import (
     destabilised as destabilised,

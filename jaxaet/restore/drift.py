@@ -33,6 +33,12 @@ class Drift(eqx.Module):
     residual: Float[Array, "k f 2"]
     kept: Bool[Array, "k f"]
 
+    @classmethod
+    def none(cls, frames: Frames) -> "Drift":
+        """A specimen at rest."""
+        shape = frames.data.shape[:2]
+        return cls(jnp.zeros((shape[0], 2)), jnp.zeros((*shape, 2)), jnp.ones(shape, bool))
+
     def path(self, rows: int) -> Float[Array, "k f {rows} 2"]:
         """Where the specimen was during each row of each frame, from where it was during the very first row, Å."""
         frames = self.kept.shape[1]
@@ -48,7 +54,7 @@ def find_drift(frames: Frames) -> Drift:
     data, sampling = np.asarray(frames.data), float(frames.grid.sampling)
     count = data.shape[1]
     if count < 3:
-        return Drift(jnp.zeros((len(data), 2)), jnp.zeros((len(data), count, 2)), jnp.ones((len(data), count), bool))
+        return Drift.none(frames)
     found = []
     for index, image in enumerate(data):
         shifts = _shifts(image)

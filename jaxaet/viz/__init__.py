@@ -5,7 +5,11 @@ from jaxaet.viz.atoms import (
     error_bar_map as error_bar_map,
     error_figure as error_figure,
 )
-from jaxaet.viz.images import tilt_series_figure as tilt_series_figure, volume_figure as volume_figure
+from jaxaet.viz.images import (
+    before_after_figure as before_after_figure,
+    tilt_series_figure as tilt_series_figure,
+    volume_figure as volume_figure,
+)
 from jaxaet.viz.progress import angles_figure as angles_figure, convergence_figure as convergence_figure
 from jaxaet.viz.report import write_report as write_report
 from jaxaet.viz.save import save_figure as save_figure

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 MOST_TILTS = 36
+SHOWN_PIXELS = 160
 MOST_COMPARED = 4
 SLICE_HALF_WIDTH = 1.0  # Å
 PLANES = (("x", "y", 2), ("x", "z", 1), ("y", "z", 0))  # axis across, axis up, axis along the view
@@ -74,6 +75,30 @@ def _compare(part, data, model, pixel_size, angles) -> None:
     bar = part.colorbar(grid[2, 0].images[0], ax=grid, shrink=0.3, pad=0.01, aspect=14, anchor=(0.0, 0.0))
     bar.ax.tick_params(labelsize=7)
     part.suptitle("Data and model on one grey scale, and what the model leaves", fontsize=9)
+
+
+def before_after_figure(
+    before: Real[Numbers, "k ny nx"], after: Real[Numbers, "k ny nx"], pixel_size: Number
+) -> "matplotlib.figure.Figure":
+    """The middle of the first and the last image before and after a stage, and the difference.
+
+    `pixel_size`: Å.
+    """
+    rows = []
+    for k in dict.fromkeys((0, len(before) - 1)):
+        first = [max(n - SHOWN_PIXELS, 0) // 2 for n in before.shape[1:]]
+        crop = tuple(slice(start, start + SHOWN_PIXELS) for start in first)
+        rows.append((k, np.asarray(before[k], float)[crop], np.asarray(after[k], float)[crop]))
+    height = WIDTH / 3 * rows[0][1].shape[0] / rows[0][1].shape[1] + 0.15
+    figure = new_figure(len(rows) * height)
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for axes, (k, one, other) in zip(grid, rows, strict=True):
+        limit = float(np.percentile(np.abs(other - one), 99.9)) or 1.0
+        show_image(axes[0], one, f"{k + 1}: before")
+        show_image(axes[1], other, "after")
+        show_image(axes[2], other - one, f"difference, ±{limit:.3g}", (-limit, limit), "RdBu_r")
+    add_scale_bar(grid[0, 0], rows[0][1].shape, float(pixel_size))
+    return figure
 
 
 def volume_figure(
