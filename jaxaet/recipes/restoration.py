@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -46,7 +47,8 @@ def restored(config: RawFramesConfig, folder: RunFolder, frames: Frames) -> Rest
     stages = config.restoration.stages
     still = drift = Drift.none(frames)
     if "drift" in stages:
-        drift = Drift(**folder.stage("drift", lambda: vars(find_drift(frames))))
+        kept = folder.stage("drift", lambda: vars(find_drift(frames)))
+        drift = Drift(**{name: jnp.asarray(value) for name, value in kept.items()})
     gain, readout = 1.0, config.restoration.readout_counts
     if readout is None:
         names = ("gain", "readout")

@@ -33,9 +33,9 @@ class Genfire(eqx.Module):
     """Method for `reconstruct`: Fourier iteration.
 
     `iterations`: at most, static. `oversampling`: of the reciprocal grid, static. `radius`: how far from a plane its
-    value still holds, voxels of that grid. `extension`: in how many steps the resolution grows to its full value during
-    the first half, static. `withheld`: fraction of the measured values that are not used but tell by R_free when to
-    stop. `accelerated`: whether steps are extrapolated, static; the published iteration is not.
+    value still holds, in voxels of that grid (dimensionless). `extension`: in how many steps the resolution grows to
+    its full value during the first half, static. `withheld`: fraction of the measured values that are not used but
+    tell by R_free when to stop. `accelerated`: whether steps are extrapolated, static; the published iteration is not.
     """
 
     iterations: int = eqx.field(static=True)

@@ -18,14 +18,16 @@ FULL = {
     "tilt_series": "tilt_series",
     "simulation": "heterojunction_multislice",
     "dynamic": "dynamic_refinement",
+    "raw_frames": "heterojunction_raw",
 }
 
 
 @pytest.fixture
 def series(tmp_path):
-    """The overrides that any tilt series needs."""
+    """The overrides that a recipe needs: measured data have no default."""
     (tmp_path / "series.npz").touch()
-    return [f"data.path={tmp_path / 'series.npz'}", "specimen.species=[Si]"]
+    path = f"data.path={tmp_path / 'series.npz'}"
+    return {"tilt_series": [path, "specimen.species=[Si]"], "raw_frames": [path]}
 
 
 def blocks(model):
@@ -43,14 +45,14 @@ def keys_of(tree: dict, prefix=()):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_valid(path, series):
     recipe = YAML(typ="safe").load(path.read_text())["recipe"]
-    config = load_config(path, series if recipe == "tilt_series" else [])
+    config = load_config(path, series.get(recipe, []))
     assert isinstance(config, RECIPES[recipe])
 
 
 def test_the_full_examples_state_the_defaults(series, tmp_path):
     empty = tmp_path / "empty.yaml"
     for recipe, name in FULL.items():
-        overrides = series if recipe == "tilt_series" else []
+        overrides = series.get(recipe, [])
         empty.write_text(f"recipe: {recipe}\n")
         assert load_config(CONFIGS / f"{name}.yaml", overrides) == load_config(empty, overrides)
 
@@ -58,7 +60,7 @@ def test_the_full_examples_state_the_defaults(series, tmp_path):
 def test_the_full_examples_name_every_key(series):
     assert FULL.keys() == RECIPES.keys()
     for recipe, name in FULL.items():
-        overrides = series if recipe == "tilt_series" else []
+        overrides = series.get(recipe, [])
         written = YAML(typ="safe").load((CONFIGS / f"{name}.yaml").read_text())
         resolved = load_config(CONFIGS / f"{name}.yaml", overrides).model_dump(mode="json")
         left_out = set(keys_of(resolved)) - set(keys_of(written))
