@@ -88,8 +88,10 @@ def measure(voxels: int, thickness: int, rounds: int) -> dict:
     ]
     extent = (voxels * SAMPLING, voxels * SAMPLING, thickness * SAMPLING)
 
+    step = 2 * (voxels // 8)
+
     def scan(batch: int):
-        return scanned(images, plain, Windows(voxels // 2, voxels // 4, batch=batch), extent, SAMPLING).data
+        return scanned(images, plain, Windows(2 * step, step, batch=batch), extent, SAMPLING).data
 
     batches = {f"batches of {batch}": partial(scan, batch) for batch in (1, 4)}
     for action in batches.values():
