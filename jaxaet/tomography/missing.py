@@ -8,6 +8,7 @@ from scipy.spatial import KDTree
 
 from jaxaet.core import Images, Volume, rotation_matrix
 from jaxaet.tomography.real_space import back_project
+from jaxaet.tomography.reconstruct import origin, voxels
 from jaxaet.tomography.trace import trace
 
 
@@ -29,7 +30,7 @@ def missing_atoms(
     variance of each pixel. `positions`: the atoms there are; new ones keep `min_distance` Å from them. Strengths are
     counts, summed over the pixels of one image.
     """
-    shape = tuple(max(1, int(np.ceil(length / sampling / 2)) * 2) for length in extent)
+    shape = voxels(extent, sampling)
     weighted = Images(residual.data * information, residual.angles, residual.grid)
     gain = Images(information, residual.angles, residual.grid)
     pixel = float(residual.grid.sampling)
@@ -37,7 +38,7 @@ def missing_atoms(
     density = pixel**2 / (4 * np.pi * width**2)
     denominator = density * back_project(gain, width / np.sqrt(2), shape, sampling, shifts)
     score = numerator / jnp.sqrt(jnp.maximum(denominator, 1e-30))
-    volume = Volume(jnp.maximum(score, 0.0), -0.5 * sampling * np.asarray(shape), sampling)
+    volume = Volume(jnp.maximum(score, 0.0), origin(shape, sampling), sampling)
     found, heights = trace(volume, min_distance, 0.5 * sampling, threshold=0.0)
     found = found[heights > significance]
     if len(positions) and len(found):

@@ -24,7 +24,7 @@ from jaxaet.tomography.descent import Descent, convolved, descended
 
 BLOCK = 10  # iterations between two looks at what is left
 _REACH = 5.0  # standard deviations of the kernel after which the padding may end
-_VOXEL = 0.4  # rms width of a voxel's own image, voxels
+VOXEL = 0.4  # rms width of a voxel's own image, voxels
 
 
 class Deblurring(eqx.Module):
@@ -77,7 +77,7 @@ class Resire(eqx.Module):
 
     def system(self, angles, grid: Grid, shape: tuple[int, int, int], sampling: float) -> "RealSpaceSystem":
         """What depends on the geometry alone: images on `grid`, a volume of `shape` voxels of `sampling` Å."""
-        return RealSpaceSystem.of(self, _VOXEL * sampling, angles, grid, shape, sampling)
+        return RealSpaceSystem.of(self, VOXEL * sampling, angles, grid, shape, sampling)
 
     def begin(self, target: Float[Array, "nx ny nz"], transfer) -> PyTree:
         """The empty volume."""

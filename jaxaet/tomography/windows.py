@@ -16,10 +16,9 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxaet.core import Grid, Images, InputError, Volume, rotation_matrix
-from jaxaet.tomography.real_space import back_project
+from jaxaet.tomography.real_space import VOXEL, back_project
 from jaxaet.tomography.reconstruct import Method, System, origin, voxels
 
-_VOXEL = 0.4  # rms width of a voxel's own image, voxels
 _FARTHEST = 1.0  # pixels that one alignment moves an image
 
 
@@ -157,7 +156,7 @@ def misalignment(
 
     def back(images):
         return back_project(
-            Images(images, angles, system.grid), _VOXEL * system.sampling, system.shape, system.sampling, shifts
+            Images(images, angles, system.grid), VOXEL * system.sampling, system.shape, system.sampling, shifts
         )
 
     (seen,) = jax.linear_transpose(back, data)(volume)

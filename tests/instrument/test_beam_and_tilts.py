@@ -64,7 +64,7 @@ def test_the_background_lies_under_the_offset_and_belongs_to_its_image():
     microscope = Microscope(*parts, scale=7.0, offset=[1.0, 2.0, 3.0], background=under)
     np.testing.assert_allclose(microscope.pedestal, under + np.array([1.0, 2.0, 3.0])[:, None, None])
     np.testing.assert_array_equal(microscope.view(1).pedestal, microscope.pedestal[1:2])
-    with pytest.raises((InputError, TypeError), match=r"A background of|type-check"):
+    with pytest.raises(InputError, match="A background of"):
         Microscope(*parts, background=under[:, :3])
 
 
