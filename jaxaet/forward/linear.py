@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxaet.core import Images, project
-from jaxaet.forward.blur import blurred
 from jaxaet.forward.profile import probe_profile
 from jaxaet.forward.splat import NEGLIGIBLE, Dense, Tiled, reach_of
 from jaxaet.instrument import Microscope
@@ -30,13 +29,12 @@ class Linear(eqx.Module):
 
     Each image is the sum over atoms and species of the species' probe-convolved profile (`forward.profile`) with
     its own cross-section, widened by each atom's `u2`: counts = scale · dose · pixel area · Σ + pedestal.
-    `splat` says how the sum is done: `Dense()`, or `Tiled` through `Linear.plan`. Any number of atoms and tilts;
-    nothing retraces when only values change. `margin`: pixels around the images from which a vibration of the stage
-    brings atoms in, static. `correction`: (k, ny, nx) counts to add, such as what a better model found at nearby atoms.
+    A vibrating stage shows each atom at the places of `StageVibration.places`. `splat` says how the sum is done:
+    `Dense()`, or `Tiled` through `Linear.plan`. Any number of atoms and tilts; nothing retraces when only values
+    change. `correction`: (k, ny, nx) counts to add, such as what a better model found at nearby atoms.
     """
 
     splat: Dense | Tiled = Dense()
-    margin: int = eqx.field(static=True, default=16)
     correction: Float[Array, "k ny nx"] | None = None
 
     @classmethod
@@ -44,38 +42,50 @@ class Linear(eqx.Module):
         """The faster of the two ways for this size of problem, with room for the atoms to move."""
         if len(atoms) < 64:
             return cls(Dense())
-        points, weights, variances = jax.jit(gaussians)(atoms, microscope)
-        reach = float(reach_of(weights, variances))
+        points, weights, variances = jax.jit(_each_apart)(atoms, microscope)
+        reach = float(reach_of(weights[0], variances))
         return cls(Tiled.plan(np.asarray(points), reach, microscope.grid.shape))
 
     def __call__(self, atoms: Atoms, microscope: Microscope) -> Images:
         """The mean images: `atoms` seen by `microscope`, (k, ny, nx) counts."""
-        points, weights, variances = gaussians(atoms, microscope)
-        grid, vibration = microscope.grid, microscope.vibration
-        margin = 0 if vibration is None else self.margin
-        shape = (grid.shape[0] + 2 * margin, grid.shape[1] + 2 * margin)
-        data = jax.lax.map(lambda points: self.splat(points, weights, variances, shape), points + margin)
-        if vibration is not None:
-            y, x = grid.coordinates()
-            origin = y[0] - margin * grid.sampling, x[0] - margin * grid.sampling
-            data = blurred(data, origin, grid.sampling, None, vibration, grid)
+        points, weights, variances = _each_apart(atoms, microscope)
+        grid = microscope.grid
+        data = jax.lax.map(lambda view: self.splat(*view, variances, grid.shape), (points, weights))
         data = microscope.scale[:, None, None] * data + microscope.pedestal
         return Images(data if self.correction is None else data + self.correction, microscope.tilts.angles, grid)
 
     def reach(self, atoms: Atoms, microscope: Microscope, negligible: float = NEGLIGIBLE) -> Float[Array, ""]:
         """Pixels from an atom beyond which each of its Gaussians is below the fraction `negligible` of its peak."""
-        _, weights, variances = gaussians(atoms, microscope)
-        return reach_of(weights, variances, negligible)
+        points, weights, variances = gaussians(atoms, microscope)
+        stroke = jnp.max(jnp.linalg.norm(points[:, :, -1] - points[:, :, 0], axis=-1), initial=0.0)
+        return reach_of(weights[0, :, 0], variances, negligible) + 0.5 * stroke
 
 
 def gaussians(
     atoms: Atoms, microscope: Microscope
-) -> tuple[Float[Array, "k n 2"], Float[Array, "n g"], Float[Array, "n g"]]:
-    """Each atom's pixel coordinates in each view, and the peak counts and variances in pixels² of its Gaussians."""
+) -> tuple[Float[Array, "k n m 2"], Float[Array, "k n m g"], Float[Array, "n g"]]:
+    """Each atom's places in each view, and its Gaussians at each of them.
+
+    Pixel coordinates of the m places, from one end of a vibration to the other; peak counts of the g Gaussians at each
+    place; their variances in pixels².
+    """
     beam, detector, tilts, grid = microscope.beam, microscope.annular, microscope.tilts, microscope.grid
-    seen = project(atoms.positions, tilts.angles) + tilts.shifts[:, None]
+    seen = (project(atoms.positions, tilts.angles) + tilts.shifts[:, None])[:, :, None]
     cross_sections, variances = probe_profile(atoms.species, beam, detector)
     variances = (variances[None] + atoms.total_u2[:, None]) / grid.sampling**2
     response = jnp.broadcast_to(detector.response, atoms.composition.shape)
     weights = beam.dose / (2 * jnp.pi) * (atoms.composition * response) @ cross_sections / variances
+    weights = jnp.broadcast_to(weights[None, :, None], (*seen.shape[:3], weights.shape[1]))
+    if microscope.vibration is not None:
+        places, shares = microscope.vibration.places()
+        seen, weights = seen + places[:, None], weights * shares[:, None, :, None]
     return grid.pixels(seen), weights, variances
+
+
+def _each_apart(
+    atoms: Atoms, microscope: Microscope
+) -> tuple[Float[Array, "k nm 2"], Float[Array, "k nm g"], Float[Array, "nm g"]]:
+    """The same with every place as an atom of its own."""
+    points, weights, variances = gaussians(atoms, microscope)
+    k, n, m, _ = points.shape
+    return points.reshape(k, n * m, 2), weights.reshape(k, n * m, -1), jnp.repeat(variances, m, axis=0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 _NODES = 24
+_LEAST = 1e-8  # Å², so that no vibration at all has derivatives too
 
 
 class StageVibration(eqx.Module):
@@ -26,6 +27,21 @@ class StageVibration(eqx.Module):
             *(jnp.atleast_1d(jnp.asarray(x, dtype=float)) for x in (direction, amplitude, width))
         )
         self.direction, self.amplitude, self.width = values
+
+    def places(self) -> tuple[Float[Array, "k 3 2"], Float[Array, "k 3"]]:
+        """Where a specimen is seen instead of at rest, (x, y) Å, and for which share of the time.
+
+        The middle and two places beside it with all moments of the kernel up to the fifth: Gauss's rule of three
+        points. A Gaussian of rms width s is then wrong by about 0.0007 (amplitude / s)⁶ of its peak.
+        """
+        variance = self.width**2 + _LEAST
+        second = 0.5 * self.amplitude**2 + variance
+        fourth = 0.375 * self.amplitude**4 + 3 * self.amplitude**2 * variance + 3 * variance**2
+        away, side = jnp.sqrt(fourth / second), 0.5 * second**2 / fourth
+        line = jnp.stack([jnp.cos(self.direction), jnp.sin(self.direction)], axis=-1)
+        signs = jnp.array([-1.0, 0.0, 1.0], away.dtype)
+        shares = jnp.stack([side, 1 - 2 * side, side], axis=-1)
+        return signs[None, :, None] * (away[:, None] * line)[:, None], shares
 
     def transfer(self, qx: Float[Array, "k *shape"], qy: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
         """The Fourier transform of the kernel of each image, J0(2 pi A q) exp(-2 pi² w² q²) along its line.

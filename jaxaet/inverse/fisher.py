@@ -27,7 +27,7 @@ def fisher(problem: Problem) -> Float[np.ndarray, "n 3 3"]:
     The positions must be the first free leaf. `problem.forward`: `Linear`, or of any other model
     `Simulator(forward).linearised(model)`.
     Memory and time grow as the square and the cube of the number of parameters. Raises `InputError` when the positions
-    are not free, for another forward model, and for the linear one of a vibrating stage.
+    are not free, and for another forward model.
     """
     packed = problem.pack(problem.leaves)
     first = jax.tree.leaves(problem.leaves)[0]
@@ -68,10 +68,9 @@ def _information(problem: Problem) -> Float[np.ndarray, "p p"]:
     forward, model = problem.forward, problem.model
     if isinstance(forward, Linearised):
         return sparse_normal_matrix(problem, forward)
-    if not isinstance(forward, Linear) or model.microscope.vibration is not None:
+    if not isinstance(forward, Linear):
         raise InputError(
-            "The bound is known for the linear model without stage vibration and for Linearised ones; "
-            "linearise the forward model, or use isolated_bound."
+            "The bound is known for the linear model and for Linearised ones; linearise the forward model, or use isolated_bound."
         )
     return normal_matrix(problem, float(forward.reach(model.atoms, model.microscope))).astype(np.float64)
 

@@ -19,6 +19,7 @@ from jaxaet.forward import Linear
 from jaxaet.inverse.preconditioner import Blocks, Inverse, is_affordable
 from jaxaet.inverse.problem import Problem
 
+_LONG = 5.0  # times the median length of a row's step, in standard errors, is the longest that is taken
 _FAINT = 1e-2  # of an atom's peak: tails that change no iteration count
 
 
@@ -49,7 +50,7 @@ class GaussNewton(eqx.Module):
         return NewtonState(problem.leaves, loss, preconditioner, damping, remaining, jnp.asarray(True))
 
     def step(self, problem: Problem, state: "NewtonState") -> "NewtonState":
-        """One trial step: kept if the loss falls, else the damping grows."""
+        """One trial step, else one of which no row is much longer than most; if the loss rises, the damping grows."""
         return _step(self, problem, state)
 
 
@@ -103,14 +104,28 @@ def _step(method: GaussNewton, problem: Problem, state: NewtonState) -> NewtonSt
     noise = jnp.maximum(2 * state.loss / mean.size, jnp.finfo(mean.dtype).tiny)
     # A step uphill is no sign of convergence: the inner iteration failed, and more damping helps.
     remaining = jnp.where(gain >= 0, jnp.sqrt(jnp.abs(gain) / (flat(step).size * noise)), jnp.inf)
-    leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(over(step, scale)))
-    loss = problem.loss(leaves)
+
+
+    def after(step):
+        leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(over(step, scale)))
+        return leaves, problem.loss(leaves)
+
+    leaves, loss = after(step)
+    again = lambda: after(jax.tree.map(_shortened, step))  # noqa: E731
+    leaves, loss = jax.lax.cond(loss < state.loss, lambda: (leaves, loss), again)
     accepted = loss < state.loss
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)  # noqa: E731
     damping = next_damping(state.damping, accepted)
     return NewtonState(
         keep(leaves, state.leaves), keep(loss, state.loss), state.preconditioner, damping, remaining, accepted
     )
+
+
+def _shortened(step: Float[Array, "rows p"]) -> Float[Array, "rows p"]:
+    """The step, that of no row much longer than most: an atom near another one may be sent too far."""
+    length = jnp.linalg.norm(step, axis=1, keepdims=True)
+    longest = _LONG * jnp.median(length)
+    return step * jnp.where(length > longest, longest / length, 1.0)
 
 
 def next_damping(damping: Float[Array, ""], accepted: Bool[Array, ""]) -> Float[Array, ""]:

@@ -95,7 +95,7 @@ def _shares(problem: Problem, found: list) -> Iterator:
 class _Moments(eqx.Module):
     """The Gaussians of all atoms and their derivatives by each column of packed parameters, c of an atom and d others.
 
-    `gaussians`: points (k, n, 2), weights and variances (k, n, g). `per_atom`, `shared`: the same with a leading axis
+    `gaussians`: points (k, n, m, 2), weights and variances (k, n, m, g). `per_atom`, `shared`: the same with a leading axis
     c or d. `offsets`: (d, k). `information`: of each pixel, with a margin into which the last windows reach.
     """
 
@@ -113,8 +113,9 @@ def _moments(problem: Problem) -> _Moments:
     def describe(packed):
         model = problem.with_leaves(problem.unpack(packed))
         points, weights, variances = describe_gaussians(model.atoms, model.microscope)
-        weights = model.microscope.scale[:, None, None] * weights[None]
-        return (points, weights, jnp.broadcast_to(variances, weights.shape)), model.microscope.offset
+        weights = model.microscope.scale[:, None, None, None] * weights
+        variances = jnp.broadcast_to(variances[None, :, None], weights.shape)
+        return (points, weights, variances), model.microscope.offset
 
     gaussians, push = jax.linearize(describe, packed)
     zero = jax.tree.map(jnp.zeros_like, packed)
@@ -139,20 +140,20 @@ def _batch(
 
     def share(inputs):
         view, corner, atoms = inputs
-        some = lambda leaf: leaf[..., view, :, :][..., atoms, :]  # noqa: E731
+        some = lambda leaf: leaf[..., view, :, :, :][..., atoms, :, :]  # noqa: E731
         gaussians, per_atom, shared = jax.tree.map(some, (moments.gaussians, moments.per_atom, moments.shared))
 
         def factors(points, weights, variances):
-            x, y = ((jnp.arange(WINDOW) + corner[axis])[None] - points[:, 1 - axis, None] for axis in (1, 0))
-            rows, columns = (jnp.exp(-0.5 * (z**2)[:, None] / variances[:, :, None]) for z in (y, x))
-            return jnp.where(atoms >= 0, 1.0, 0.0)[:, None, None] * weights[:, :, None] * rows, columns
+            x, y = (jnp.arange(WINDOW) + corner[axis] - points[..., 1 - axis, None] for axis in (1, 0))
+            rows, columns = (jnp.exp(-0.5 * z[:, :, None] ** 2 / variances[..., None]) for z in (y, x))
+            return jnp.where(atoms >= 0, 1.0, 0.0)[:, None, None, None] * weights[..., None] * rows, columns
 
         def each(*gaussians):
             rows, columns = factors(*gaussians)
-            return jnp.sum(rows[..., None] * columns[:, :, None], axis=1)
+            return jnp.sum(rows[..., None] * columns[..., None, :], axis=(1, 2))
 
         def whole(*gaussians):
-            return jnp.einsum("agy,agx->yx", *factors(*gaussians))
+            return jnp.einsum("amgy,amgx->yx", *factors(*gaussians))
 
         push = lambda draw, tangents: jax.vmap(lambda t: jax.jvp(draw, gaussians, t)[1])(tangents)  # noqa: E731
         others = push(whole, shared) + moments.offsets[:, view, None, None]

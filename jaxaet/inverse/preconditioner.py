@@ -115,8 +115,7 @@ def is_affordable(problem: Problem, reach: float) -> bool:
     """Whether the whole normal matrix can be had for the price of a few steps."""
     packed = problem.pack(problem.leaves)
     parameters = sum(value.size for value in packed.values())
-    shaken = problem.model.microscope.vibration is not None  # Gaussians alone do not describe the images then
-    if shaken or not isinstance(problem.forward, Linear) or "atom" not in packed or parameters > LARGEST:
+    if not isinstance(problem.forward, Linear) or "atom" not in packed or parameters > LARGEST:
         return False
     return normal_cost(problem, reach) < AFFORDABLE
 

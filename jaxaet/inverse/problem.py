@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxaet.core import Images, InputError
 from jaxaet.forward import Forward
 from jaxaet.instrument import Microscope, each_image
+from jaxaet.inverse.background import smoothed
 from jaxaet.inverse.likelihood import Gaussian, Poisson
 from jaxaet.specimen import Atoms
 
@@ -28,7 +29,11 @@ class Problem(eqx.Module):
     `forward`: a forward model, (Atoms, Microscope) → Images. `model`: the start, and the value of all that is not
     free. `data`: the measured images. `free`: a function from a model to its free leaves, such as
     `lambda m: (m.atoms.positions, m.microscope.tilts.angles)`. `likelihood`: `Poisson()` or `Gaussian(sigma)`.
-    Raises `InputError` where data and model disagree about the number or the size of images.
+    `background`: rms width in Å over which what lies under the specimen hardly changes. Where it is given, the smooth
+    part of what the model leaves of the data is part of every mean, so that the free leaves have to explain the rest
+    alone; a background of the model's microscope does not count then. Source: variable projection, Golub & Pereyra,
+    SIAM J. Numer. Anal. 10 (1973) 413. Raises `InputError` where data and model disagree about the number or the size
+    of images.
     """
 
     forward: Forward
@@ -36,6 +41,7 @@ class Problem(eqx.Module):
     data: Images
     free: Callable[[Model], Any] = eqx.field(static=True)
     likelihood: Gaussian | Poisson
+    background: Float[Array, ""] | None = None
 
     def __check_init__(self):
         shape = (*self.model.microscope.tilts.angles.shape[:1], *self.model.microscope.grid.shape)
@@ -51,13 +57,16 @@ class Problem(eqx.Module):
         return self.free(self.model)
 
     def with_leaves(self, leaves: PyTree) -> Model:
-        """The model with other values of the free leaves."""
-        return eqx.tree_at(self.free, self.model, leaves)
+        """The model with other values of the free leaves, and the background that goes with them."""
+        model = eqx.tree_at(self.free, self.model, leaves)
+        if self.background is None:
+            return model
+        return _over(model, self._under(self._seen(model)))
 
     def mean(self, leaves: PyTree) -> Float[Array, "k ny nx"]:
         """The mean images of the model with these leaves."""
-        model = self.with_leaves(leaves)
-        return self.forward(model.atoms, model.microscope).data
+        seen = self._seen(eqx.tree_at(self.free, self.model, leaves))
+        return seen if self.background is None else seen + self._under(seen)
 
     def loss(self, leaves: PyTree) -> Float[Array, ""]:
         """The negative log-likelihood, zero for a perfect fit."""
@@ -82,11 +91,23 @@ class Problem(eqx.Module):
             used[kind] += width
         return jax.tree.unflatten(tree, values)
 
+    def _seen(self, model: Model) -> Float[Array, "k ny nx"]:
+        """The images of a model, over nothing if the background is to be found."""
+        bare = model if self.background is None else _over(model, None)
+        return self.forward(bare.atoms, bare.microscope).data
+
+    def _under(self, seen: Float[Array, "k ny nx"]) -> Float[Array, "k ny nx"]:
+        return smoothed(self.data.data - seen, self.data.grid, self.background)
+
     def _kinds(self) -> list[str]:
         label = jax.tree.map(lambda _: "global", self.model)
         label = eqx.tree_at(_per_atom, label, ("atom",) * 3)
         images = ("image",) * len(each_image(self.model.microscope))
         return jax.tree.leaves(self.free(eqx.tree_at(lambda m: each_image(m.microscope), label, images)))
+
+
+def _over(model: Model, background: Float[Array, "k ny nx"] | None) -> Model:
+    return eqx.tree_at(lambda m: m.microscope.background, model, background, is_leaf=lambda leaf: leaf is None)
 
 
 def _per_atom(model: Model):

@@ -64,8 +64,8 @@ def solve(
         if rejected == 4:
             result = f"Stopped after {step + 1} steps: no shorter step lowers the loss at this precision."
             break
-    model = problem.with_leaves(state.leaves)
-    images = eqx.filter_jit(problem.forward)(model.atoms, model.microscope).data
+    model = eqx.filter_jit(problem.with_leaves)(state.leaves)
+    images = eqx.filter_jit(problem.mean)(state.leaves)
     data = problem.data.data
     r1, r = jax.jit(lambda d, m: (r1_factor(d, m), r_factor(d, m)))(data, images)
     return Solution(model, images, jnp.asarray(losses), r1, r, result)

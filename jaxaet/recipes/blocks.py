@@ -293,6 +293,8 @@ class Refinement(Section):
     """Stop when the rms step is below this many standard errors."""
     u2: Literal["shared", "per_species", "per_atom"] = "per_species"
     """Which atoms share one mean-square displacement."""
+    background_a: float | None = Field(default=None, gt=0.5, le=1e4)
+    """Rms width over which the background under the specimen hardly changes, Å; null takes it as uniform."""
     max_atoms: int = Field(default=100_000, ge=1)
     """More traced atoms than this end the run with an error: a sign of too small a `tracing.min_distance_a`."""
 

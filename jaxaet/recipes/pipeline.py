@@ -105,14 +105,16 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
     one's weight; then the response to each species. The brightness of each image, the probe and the width of an atom
     too, but not beside the weights of a calibrated instrument: there too wide an atom is two atoms.
     """
-    known = weights and is_absolute(config)
+    known = weights and config.recipe != "tilt_series"
 
     def free(model: Model) -> tuple:
         atoms, microscope = model.atoms, model.microscope
-        leaves = [atoms.positions, microscope.offset]
+        leaves = [atoms.positions]
+        if config.refinement.background_a is None:
+            leaves.append(microscope.offset)
         leaves.append(atoms.composition if weights else microscope.annular.response)
         if not known:
-            leaves += [microscope.scale, microscope.beam.semi_angle]
+            leaves += [microscope.scale] + ([] if config.recipe == "raw_frames" else [microscope.beam.semi_angle])
             leaves.append(atoms.u2 if config.refinement.u2 == "per_atom" and not weights else atoms.species_u2)
         if config.calibration.angles != "fixed":
             leaves += [microscope.tilts.angles, microscope.tilts.shifts]
@@ -123,9 +125,10 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
 
 def fit(model: Model, images: Images, likelihood, config: Config, weights: bool, steps: int, tick: Tick) -> Solution:
     """Refine the free leaves of a model against the images."""
-    problem = Problem(
-        Linear.plan(model.atoms, model.microscope), model, images, free_leaves(config, weights), likelihood
-    )
+    under = config.refinement.background_a
+    under = None if under is None else jnp.asarray(under, dtype=float)
+    forward, free = Linear.plan(model.atoms, model.microscope), free_leaves(config, weights)
+    problem = Problem(forward, model, images, free, likelihood, under)
     method = GaussNewton(max_steps=steps, tolerance=config.refinement.tolerance, damping=1e-2 if weights else 1e-4)
     return solve(problem, method, lambda step, loss: tick(step, loss=loss))
 
@@ -161,7 +164,7 @@ def species_of(config: Config) -> tuple[str, ...]:
 
 def is_absolute(config: Config) -> bool:
     """Whether the dose is known, so that weights compare with the table as they are."""
-    return config.recipe != "tilt_series"
+    return config.recipe == "heterojunction"
 
 
 def dark_level(images: Images) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.cluster.vq import kmeans2
 
-_NOISE = 0.2  # of the typical brightness: what is fainter is no atom and has no say
+_SPREAD = 0.15  # of log(weight) around what an element weighs
+_EXPONENTS = np.linspace(0.6, 1.3, 15)  # the table's contrast of elements, to this power, may be that of the detector
+_DOUBT = 0.6  # standard deviation of that power from 1
+_BIN = 0.03  # of log(weight)
+_NEAR = 0.4  # of log(weight), farther from every element is none of them
 
 
 def species_weights(
@@ -13,21 +16,27 @@ def species_weights(
     """What an atom of each species scatters in this data, (s,).
 
     `weights`: what each atom scatters. `expected`: what one atom of each species should, in the same unit if
-    `absolute`, else up to a common factor, which k-means of log(weight) finds along with the departures from the table.
+    `absolute`, else up to a common factor and a power near 1. Those with which most atoms weigh what an element does
+    are taken, so atoms that do not exist, or stand for two, have no say; then the median of each element's atoms.
     """
     expected = np.asarray(expected, dtype=float)
-    if absolute:
+    if absolute or not (weights > 0).any():
         return expected
-    weights = np.sort(weights[weights > 0])
-    total = np.cumsum(np.minimum(weights, np.percentile(weights, 90)))  # an atom at the edge may have any weight
-    typical = weights[np.searchsorted(total, 0.5 * total[-1])]  # half of all scattering is by fainter atoms
-    logs = np.log(weights[weights > _NOISE * typical * expected.min() / expected.max()])
-    if len(expected) == 1:
-        return np.exp(np.median(logs, keepdims=True))
-    low, high = np.percentile(logs, [10, 90])
-    centres = np.log(expected)
-    centres = low + (centres - centres.min()) * (high - low) / max(np.ptp(centres), 1e-6)
-    return np.exp(kmeans2(logs[:, None], centres[:, None], minit="matrix", missing="warn")[0][:, 0])
+    logs = np.log(weights[weights > 0])
+    bins = np.arange(np.percentile(logs, 0.5), logs.max() + _BIN, _BIN)
+    count = np.histogram(logs, np.append(bins, bins[-1] + _BIN) - 0.5 * _BIN)[0]
+    relative = np.log(expected / expected.max())
+    best, found = -np.inf, relative
+    for exponent in _EXPONENTS:
+        places = bins[:, None] + exponent * relative  # of each element, if the brightest one is at each bin
+        distance = np.min(np.abs(bins[None, :, None] - places[:, None]), axis=2)
+        support = np.exp(-0.5 * (distance / _SPREAD) ** 2) @ count * np.exp(-0.5 * ((exponent - 1) / _DOUBT) ** 2)
+        if support.max() > best:
+            best, found = support.max(), places[support.argmax()]
+    nearest = np.argmin(np.abs(logs[:, None] - found), axis=1)
+    close = np.abs(logs - found[nearest]) < _NEAR
+    of_each = [logs[close & (nearest == index)] for index in range(len(found))]
+    return np.exp([np.median(own) if len(own) else alone for own, alone in zip(of_each, found, strict=True)])
 
 
 def classify(weights: Float[np.ndarray, " n"], typical: Float[np.ndarray, " s"]) -> Int[np.ndarray, " n"]:
