@@ -87,5 +87,5 @@ def _each_apart(
 ) -> tuple[Float[Array, "k nm 2"], Float[Array, "k nm g"], Float[Array, "nm g"]]:
     """The same with every place as an atom of its own."""
     points, weights, variances = gaussians(atoms, microscope)
-    k, n, m, _ = points.shape
-    return points.reshape(k, n * m, 2), weights.reshape(k, n * m, -1), jnp.repeat(variances, m, axis=0)
+    k, n, m, g = weights.shape
+    return points.reshape(k, n * m, 2), weights.reshape(k, n * m, g), jnp.repeat(variances, m, axis=0)

@@ -32,7 +32,7 @@ class StageVibration(eqx.Module):
         """Where a specimen is seen instead of at rest, (x, y) Å, and for which share of the time.
 
         The middle and two places beside it with all moments of the kernel up to the fifth: Gauss's rule of three
-        points. A Gaussian of rms width s is then wrong by about 0.0007 (amplitude / s)⁶ of its peak.
+        points. A Gaussian of rms width s is then wrong by some 0.001 (amplitude / s)⁶ + 0.1 (width / s)⁶ of its peak.
         """
         variance = self.width**2 + _LEAST
         second = 0.5 * self.amplitude**2 + variance

@@ -1,6 +1,7 @@
 """Atoms that explain the data: problems, likelihoods, solvers, error bars, angle calibration."""
 
 from jaxaet.inverse.angles import Calibration as Calibration, calibrate_angles as calibrate_angles
+from jaxaet.inverse.background import Smooth as Smooth
 from jaxaet.inverse.dense import DenseGaussNewton as DenseGaussNewton
 from jaxaet.inverse.dynamic import (
     DefectCorrection as DefectCorrection,

@@ -70,7 +70,8 @@ def _information(problem: Problem) -> Float[np.ndarray, "p p"]:
         return sparse_normal_matrix(problem, forward)
     if not isinstance(forward, Linear):
         raise InputError(
-            "The bound is known for the linear model and for Linearised ones; linearise the forward model, or use isolated_bound."
+            "The bound is known for the linear model and for Linearised ones; "
+            "linearise the forward model, or use isolated_bound."
         )
     return normal_matrix(problem, float(forward.reach(model.atoms, model.microscope))).astype(np.float64)
 

@@ -105,7 +105,6 @@ def _step(method: GaussNewton, problem: Problem, state: NewtonState) -> NewtonSt
     # A step uphill is no sign of convergence: the inner iteration failed, and more damping helps.
     remaining = jnp.where(gain >= 0, jnp.sqrt(jnp.abs(gain) / (flat(step).size * noise)), jnp.inf)
 
-
     def after(step):
         leaves = jax.tree.map(jnp.add, state.leaves, problem.unpack(over(step, scale)))
         return leaves, problem.loss(leaves)

@@ -95,8 +95,8 @@ def _shares(problem: Problem, found: list) -> Iterator:
 class _Moments(eqx.Module):
     """The Gaussians of all atoms and their derivatives by each column of packed parameters, c of an atom and d others.
 
-    `gaussians`: points (k, n, m, 2), weights and variances (k, n, m, g). `per_atom`, `shared`: the same with a leading axis
-    c or d. `offsets`: (d, k). `information`: of each pixel, with a margin into which the last windows reach.
+    `gaussians`: points (k, n, m, 2), weights and variances (k, n, m, g). `per_atom`, `shared`: the same with a leading
+    axis c or d. `offsets`: (d, k). `information`: of each pixel, with a margin into which the last windows reach.
     """
 
     gaussians: tuple[Array, Array, Array]
@@ -144,7 +144,7 @@ def _batch(
         gaussians, per_atom, shared = jax.tree.map(some, (moments.gaussians, moments.per_atom, moments.shared))
 
         def factors(points, weights, variances):
-            x, y = (jnp.arange(WINDOW) + corner[axis] - points[..., 1 - axis, None] for axis in (1, 0))
+            x, y = ((jnp.arange(WINDOW) + corner[axis])[None, None] - points[..., 1 - axis, None] for axis in (1, 0))
             rows, columns = (jnp.exp(-0.5 * z[:, :, None] ** 2 / variances[..., None]) for z in (y, x))
             return jnp.where(atoms >= 0, 1.0, 0.0)[:, None, None, None] * weights[..., None] * rows, columns
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxaet.core import Images, InputError
 from jaxaet.forward import Forward
 from jaxaet.instrument import Microscope, each_image
-from jaxaet.inverse.background import smoothed
+from jaxaet.inverse.background import Smooth
 from jaxaet.inverse.likelihood import Gaussian, Poisson
 from jaxaet.specimen import Atoms
 
@@ -29,9 +29,9 @@ class Problem(eqx.Module):
     `forward`: a forward model, (Atoms, Microscope) → Images. `model`: the start, and the value of all that is not
     free. `data`: the measured images. `free`: a function from a model to its free leaves, such as
     `lambda m: (m.atoms.positions, m.microscope.tilts.angles)`. `likelihood`: `Poisson()` or `Gaussian(sigma)`.
-    `background`: rms width in Å over which what lies under the specimen hardly changes. Where it is given, the smooth
-    part of what the model leaves of the data is part of every mean, so that the free leaves have to explain the rest
-    alone; a background of the model's microscope does not count then. Source: variable projection, Golub & Pereyra,
+    `background`: how smooth what lies under the specimen is. Where it is given, the smooth part of what the model
+    leaves of the data is part of every mean, so that the free leaves have to explain the rest alone; a background of
+    the model's microscope does not count then. Source: variable projection, Golub & Pereyra,
     SIAM J. Numer. Anal. 10 (1973) 413. Raises `InputError` where data and model disagree about the number or the size
     of images.
     """
@@ -41,7 +41,7 @@ class Problem(eqx.Module):
     data: Images
     free: Callable[[Model], Any] = eqx.field(static=True)
     likelihood: Gaussian | Poisson
-    background: Float[Array, ""] | None = None
+    background: Smooth | None = None
 
     def __check_init__(self):
         shape = (*self.model.microscope.tilts.angles.shape[:1], *self.model.microscope.grid.shape)
@@ -61,12 +61,12 @@ class Problem(eqx.Module):
         model = eqx.tree_at(self.free, self.model, leaves)
         if self.background is None:
             return model
-        return _over(model, self._under(self._seen(model)))
+        return _over(model, self.background(self.data.data - self._seen(model)))
 
     def mean(self, leaves: PyTree) -> Float[Array, "k ny nx"]:
         """The mean images of the model with these leaves."""
         seen = self._seen(eqx.tree_at(self.free, self.model, leaves))
-        return seen if self.background is None else seen + self._under(seen)
+        return seen if self.background is None else seen + self.background(self.data.data - seen)
 
     def loss(self, leaves: PyTree) -> Float[Array, ""]:
         """The negative log-likelihood, zero for a perfect fit."""
@@ -95,9 +95,6 @@ class Problem(eqx.Module):
         """The images of a model, over nothing if the background is to be found."""
         bare = model if self.background is None else _over(model, None)
         return self.forward(bare.atoms, bare.microscope).data
-
-    def _under(self, seen: Float[Array, "k ny nx"]) -> Float[Array, "k ny nx"]:
-        return smoothed(self.data.data - seen, self.data.grid, self.background)
 
     def _kinds(self) -> list[str]:
         label = jax.tree.map(lambda _: "global", self.model)

@@ -11,8 +11,11 @@ from jaxaet.core import Images, InputError
 SMALLEST, LARGEST = 0.001, 100.0  # Å, pixel sizes of any microscope
 
 
-def checked_images(path: Path, images: Any) -> Float[np.ndarray, "k ny nx"]:
-    """The images as one real array; raises `InputError` unless they are alike, finite and not constant."""
+def checked_images(path: Path, images: Any, frames: int = 1) -> Float[np.ndarray, "k ny nx"]:
+    """The images as one real array; raises `InputError` unless they are alike, finite and not constant.
+
+    `frames`: so many after each other are named as those of one image.
+    """
     if isinstance(images, list) or getattr(images, "dtype", np.dtype(float)).hasobject:
         images = _stacked(path, [np.asarray(image) for image in images])
     images = np.asarray(images)
@@ -29,12 +32,12 @@ def checked_images(path: Path, images: Any) -> Float[np.ndarray, "k ny nx"]:
         bad = ~np.isfinite(images.astype(np.float32)).all(axis=(1, 2))
     if bad.any():
         raise InputError(
-            f"{path} has NaN or infinite pixels, or beyond 1e38, in {_named(bad)}; "
-            "remove these images or mend the pixels."
+            f"{path} has NaN or infinite pixels, or beyond 1e38, in {_named(bad, frames)}; "
+            "remove them or mend the pixels."
         )
     constant = images.max(axis=(1, 2)) == images.min(axis=(1, 2))
     if constant.any():
-        raise InputError(f"{path} has the same value in every pixel of {_named(constant)}; remove these images.")
+        raise InputError(f"{path} has the same value in every pixel of {_named(constant, frames)}; remove them.")
     return images
 
 
@@ -103,8 +106,10 @@ def _stacked(path: Path, images: list[np.ndarray]) -> np.ndarray:
     return np.array(images)
 
 
-def _named(which: np.ndarray) -> str:
-    """The images a mask selects, by their index from 0: the first three and how many more."""
+def _named(which: np.ndarray, frames: int = 1) -> str:
+    """The images or frames that a mask selects, by their index from 0: the first three and how many more."""
     index = np.flatnonzero(which)
+    named = [str(i) if frames == 1 else f"{i % frames} of image {i // frames}" for i in index[:3]]
     more = f" and {len(index) - 3} more" if len(index) > 3 else ""
-    return f"image{'s' if len(index) > 1 else ''} {', '.join(map(str, index[:3]))}{more} (counted from 0)"
+    kind = "image" if frames == 1 else "frame"
+    return f"{kind}{'s' if len(index) > 1 else ''} {', '.join(named)}{more} (counted from 0)"

@@ -92,7 +92,7 @@ def load_frames(
             f"{path} holds an array of shape {frames.shape} where frames are expected; "
             "store them with four axes (image, frame, row, column), or read single images by load_tilt_series."
         )
-    checked_images(path, frames.reshape(-1, *frames.shape[2:]))
+    checked_images(path, frames.reshape(-1, *frames.shape[2:]), frames.shape[1])
     sampling = checked_pixel_size(path, contents.pixel_size if pixel_size is None else pixel_size)
     reported = checked_angles(path, contents.angles if angles is None else angles, len(frames))
     return Frames(frames, reported, Grid(frames.shape[2:], sampling))

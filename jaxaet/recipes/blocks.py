@@ -220,17 +220,13 @@ class Restoration(Section):
         return self
 
 
-class Surroundings(Section):
-    """What the images show beside the atoms."""
+class VibrationCorrection(Section):
+    """What to do about the vibration of the sheet."""
 
-    vibration: Literal["forward", "deconvolution", "none"] = "forward"
+    correction: Literal["forward", "deconvolution", "none"] = "forward"
     """Kept in the forward model, taken out of the images by Richardson-Lucy, or none."""
     width_a: float = Field(default=0.1, ge=0, le=10)
-    """Rms width of what is not harmonic in the vibration, Å; the images do not tell it from the amplitude."""
-    correlation_a: float | None = Field(default=6.0, gt=0.5, le=1e4)
-    """Rms width over which the background under the specimen hardly changes, Å; null takes it as uniform."""
-    rounds: int = Field(default=2, ge=0, le=100)
-    """Times that vibration and background are found, and the atoms fitted again."""
+    """Rms width of what is not harmonic in it, Å; the images do not tell it from the amplitude."""
 
 
 class Calibration(Section):
@@ -297,6 +293,13 @@ class Refinement(Section):
     """Rms width over which the background under the specimen hardly changes, Å; null takes it as uniform."""
     max_atoms: int = Field(default=100_000, ge=1)
     """More traced atoms than this end the run with an error: a sign of too small a `tracing.min_distance_a`."""
+
+
+class RefinementOverContamination(Refinement):
+    """From first atoms to final coordinates."""
+
+    background_a: float | None = Field(default=6.0, gt=0.5, le=1e4)
+    """Rms width over which the background under the specimen hardly changes, Å; null takes it as uniform."""
 
 
 class DynamicStage(Section):

@@ -24,15 +24,16 @@ from jaxaet.recipes.blocks import (
     Reconstruction,
     RecordedFrames,
     Refinement,
+    RefinementOverContamination,
     Restoration,
     SheetSpecimen,
     SimulatedInstrument,
     Specimen,
     StillMultislice,
-    Surroundings,
     Tracing,
     TracingSheet,
     Vibration,
+    VibrationCorrection,
 )
 from jaxaet.recipes.section import Section
 
@@ -117,8 +118,8 @@ class RawFramesConfig(Solving):
     calibration: CalibrationFromScratch = CalibrationFromScratch()
     reconstruction: Reconstruction = Reconstruction()
     tracing: TracingSheet = TracingSheet()
-    surroundings: Surroundings = Surroundings()
-    refinement: Refinement = Refinement()
+    vibration: VibrationCorrection = VibrationCorrection()
+    refinement: RefinementOverContamination = RefinementOverContamination()
     dynamic: DynamicStage = DynamicStage()
 
 

@@ -9,12 +9,13 @@ from functools import partial
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from scipy.ndimage import gaussian_filter
 
 from jaxaet.core import Images, InputError, Volume
 from jaxaet.forward import Linear, probe_profile
 from jaxaet.instrument import Microscope
-from jaxaet.inverse import Gaussian, GaussNewton, Model, Poisson, Problem, Solution, solve
+from jaxaet.inverse import Gaussian, GaussNewton, Model, Poisson, Problem, Smooth, Solution, solve
 from jaxaet.recipes.config import Config
 from jaxaet.specimen import Atoms
 from jaxaet.tomography import (
@@ -125,12 +126,36 @@ def free_leaves(config: Config, weights: bool) -> Callable[[Model], tuple]:
 
 def fit(model: Model, images: Images, likelihood, config: Config, weights: bool, steps: int, tick: Tick) -> Solution:
     """Refine the free leaves of a model against the images."""
-    under = config.refinement.background_a
-    under = None if under is None else jnp.asarray(under, dtype=float)
-    forward, free = Linear.plan(model.atoms, model.microscope), free_leaves(config, weights)
-    problem = Problem(forward, model, images, free, likelihood, under)
+    problem = problem_of(model, images, likelihood, config, weights)
     method = GaussNewton(max_steps=steps, tolerance=config.refinement.tolerance, damping=1e-2 if weights else 1e-4)
     return solve(problem, method, lambda step, loss: tick(step, loss=loss))
+
+
+def problem_of(model: Model, images: Images, likelihood, config: Config, weights: bool) -> Problem:
+    """What `fit` solves."""
+    width = config.refinement.background_a
+    forward, free = Linear.plan(model.atoms, model.microscope), free_leaves(config, weights)
+    return Problem(forward, model, images, free, likelihood, None if width is None else Smooth.of(images.grid, width))
+
+
+def over_background(model: Model, images: Images, config: Config) -> Model:
+    """The model over what lies under the specimen, if the configuration asks for it."""
+    problem = problem_of(model, images, Gaussian(), config, True)
+    return eqx.filter_jit(problem.with_leaves)(problem.leaves)
+
+
+def explained(model: Model, images: Images, config: Config) -> Float[Array, "k ny nx"]:
+    """What the model says of the images, and what lies under the specimen, counts."""
+    problem = problem_of(model, images, Gaussian(), config, True)
+    return eqx.filter_jit(problem.mean)(problem.leaves)
+
+
+def declassified(model: Model, config: Config) -> Model:
+    """The model with all atoms of one kind, each of its weight: the inverse of `classified`."""
+    atoms, detector = model.atoms, model.microscope.annular
+    weights = (atoms.composition * detector.response) @ expected_weights(config, model.microscope)
+    alike = Atoms(atoms.positions, weights[:, None], 0.0, species_of(config)[:1])
+    return Model(alike, eqx.tree_at(lambda m: m.detector.response, model.microscope, jnp.ones((), weights.dtype)))
 
 
 def expected_weights(config: Config, microscope: Microscope) -> np.ndarray:

@@ -17,8 +17,9 @@ from jaxaet.recipes.restoration import Restored, restored
 from jaxaet.recipes.results import write_results
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
-from jaxaet.recipes.series import finished, first_model, repaired_rounds
-from jaxaet.recipes.surroundings import surroundings, with_surroundings
+from jaxaet.recipes.series import finished, first_model, repaired_rounds, unchanged
+from jaxaet.recipes.suspicions import of_drift, of_images
+from jaxaet.recipes.vibrating import vibrating, vibration_of
 from jaxaet.restore import deconvolved
 
 
@@ -26,28 +27,30 @@ def run(config: RawFramesConfig, folder: RunFolder) -> dict:
     """Find the atoms that the frames show; a truth that lies beside them is used for the score only."""
     found = restored(config, folder, load(config))
     images = found.images
+    folder.warn(of_drift(found.drift))
+    folder.warn(of_images(found.counts))
     model, first, extent = first_model(config, folder, images, microscope(config, images))
     # Poisson noise of the same variance: counts and mean are both raised by that of the read-out.
     counts = Images(found.counts.data + found.readout**2, images.angles, images.grid)
     seen = eqx.tree_at(lambda m: m.tilts, microscope(config, counts), model.microscope.tilts)
     model, losses = repaired_rounds(config, folder, counts, Poisson(), Model(model.atoms, seen), extent)
-    data = counts
-    for number in range(1, config.surroundings.rounds + 1):
-        around = folder.stage(f"surroundings_{number}", lambda model=model: surroundings(config, model, counts))
-        if config.surroundings.vibration == "deconvolution":
-            kernel = StageVibration(*(around.pop(name) for name in ("direction", "amplitude", "width")))
+    data, kernel, adjusted = counts, None, unchanged
+    if config.vibration.correction != "none":  # only now, for two atoms that are taken for one look like one that moves
+        kernel = StageVibration(**folder.stage("vibration", lambda: vars(vibration_of(model, counts, config))))
+        if config.vibration.correction == "deconvolution":
             data = deconvolved(counts, kernel)
-        model = Model(model.atoms, with_surroundings(model.microscope, around))
-        name = f"surroundings_{number}_round"
-        model, more = repaired_rounds(config, folder, data, Poisson(), model, extent, name)
+        else:
+            model = vibrating(model, kernel)
+            adjusted = lambda model: vibrating(model, vibration_of(model, counts, config))  # noqa: E731
+        model, more = repaired_rounds(config, folder, data, Poisson(), model, extent, adjusted, "vibrating_round")
         losses += more
-    model, arrays = finished(config, folder, data, Poisson(), model, extent, losses, first)
+    model, arrays = finished(config, folder, data, Poisson(), model, extent, losses, first, adjusted)
     metrics: dict = {"atoms": len(model.atoms), "gain": found.gain, "readout_of_the_sum_counts": found.readout}
     metrics |= {"frames_left_out": int((~np.asarray(found.drift.kept)).sum())}
     metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
     errors, angles = {}, None
     if config.data.truth is not None:
-        compared, errors, angles = against_truth(config.data.truth, model, found)
+        compared, errors, angles = against_truth(config.data.truth, model, found, kernel)
         metrics |= compared
     write_results(config, folder, data, model, arrays, metrics, errors, angles, found.figures())
     return metrics
@@ -68,15 +71,20 @@ def microscope(config: RawFramesConfig, images: Images) -> Microscope:
     return Microscope(beam, detector, Tilts(images.angles), images.grid, 1.0, dark_level(images))
 
 
-def against_truth(file: Path, model: Model, found: Restored) -> tuple[dict, dict, np.ndarray]:
-    """Metrics against the truth that a simulation kept apart, the errors of the atoms, and the true angles in rad."""
+def against_truth(
+    file: Path, model: Model, found: Restored, kernel: StageVibration | None
+) -> tuple[dict, dict, np.ndarray]:
+    """Metrics against the truth that a simulation kept apart, the errors of the atoms, and the true angles in rad.
+
+    `kernel`: the vibration that was found first, if any.
+    """
     truth = load_arrays(file)
     angles = np.deg2rad(truth["angles"])
     metrics, errors = score(model, load_atoms(file.with_name("atoms.extxyz")), angles)
     path = np.asarray(found.drift.path(truth["drift"].shape[2]), float) - truth["drift"]
     path -= path.mean(axis=(1, 2), keepdims=True)  # where an image lies as a whole is not drift
     metrics["drift_rms_error_pm"] = 100 * float(np.sqrt(np.mean(np.sum(path**2, axis=-1))))
-    vibration = model.microscope.vibration
+    vibration = model.microscope.vibration or kernel
     if vibration is not None:
         true = StageVibration(*(truth[f"vibration_{name}"] for name in ("direction", "amplitude", "width")))
         true = eqx.tree_at(lambda v: v.direction, true, jnp.deg2rad(true.direction))

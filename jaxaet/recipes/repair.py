@@ -3,16 +3,17 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from jaxaet.core import Images, InputError, project
-from jaxaet.forward import Linear, probe_profile
+from jaxaet.forward import probe_profile
 from jaxaet.instrument import Microscope
 from jaxaet.inverse import Model
 from jaxaet.recipes.config import Config
-from jaxaet.recipes.pipeline import atom_width, expected_weights, is_absolute
+from jaxaet.recipes.pipeline import atom_width, expected_weights, explained, is_absolute
 from jaxaet.specimen import Atoms
-from jaxaet.tomography import elongation, merge_close, missing_atoms, species_weights
+from jaxaet.tomography import classify, elongation, merge_close, missing_atoms, species_weights
 
 _VIEWS = 3  # images that must show an atom, or its place along the beam is a guess
 _FEW = 0.08  # of all atoms: with more changes than this the residual shows the changes
@@ -20,16 +21,21 @@ _CERTAIN, _CLEAR, _WEAK = 8.0, 4.0, 3.0  # standard errors of elongation from wh
 _ELEMENT = 0.3  # of the faintest element's weight: nearer to an element's, an atom is probably that one and not two
 
 
-def repaired(model: Model, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
-    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added)."""
+def repaired(
+    model: Model, images: Images, likelihood, config: Config, extent, bonds: Float[np.ndarray, " s"] | float = 0.0
+) -> tuple[Model, int, int]:
+    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added).
+
+    `bonds`: see `pruned`.
+    """
     microscope, before, distance = model.microscope, len(model.atoms), config.tracing.min_distance_a
-    kept, joined = pruned(model, config, extent)
+    kept, joined = pruned(model, config, extent, bonds)
     if before - len(kept) > _FEW * before:  # what these explained is in the residual until the rest is fitted again
         return Model(kept, microscope), before - len(kept), 0
     weights, typical = np.asarray(kept.composition[:, 0]), typical_weights(kept, config, microscope)
     faintest = config.tracing.min_weight * typical.min()
     width = atom_width(kept, microscope)
-    mean = eqx.filter_jit(Linear.plan(kept, microscope))(kept, microscope).data
+    mean = explained(Model(kept, microscope), images, config)
     residual = Images(images.data - mean, microscope.tilts.angles, images.grid)
     information = likelihood.information(mean)
     information = information / jnp.maximum(1.0, jnp.mean(information * residual.data**2))
@@ -69,9 +75,12 @@ def elongations(residual, information, width, atoms: Atoms, microscope: Microsco
     return scores.max(axis=0), arms[scores.argmax(axis=0)]
 
 
-def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
+def pruned(
+    model: Model, config: Config, extent, bonds: Float[np.ndarray, " s"] | float = 0.0
+) -> tuple[Atoms, np.ndarray]:
     """The bright atoms inside the volume, those too close together joined into one, and which ones were joined.
 
+    `bonds`: how near two atoms of each species may be, Å, where that is more than the configuration's.
     Raises `InputError` when none is left.
     """
     atoms, tilts, grid = model.atoms, model.microscope.tilts, model.microscope.grid
@@ -79,14 +88,17 @@ def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
     nothing = InputError("No atom is left that explains the images; check the angles and the specimen's species.")
     if not (weights > 0).any():
         raise nothing
-    kept = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
+    typical = typical_weights(atoms, config, model.microscope)
+    kept = weights > config.tracing.min_weight * typical.min()
     kept &= np.all(np.abs(positions) < 0.5 * np.asarray(extent), axis=1)
     pixels = np.asarray(grid.pixels(project(atoms.positions, tilts.angles) + tilts.shifts[:, None]))
     inside = np.all((pixels > 0) & (pixels < np.array(grid.shape[::-1]) - 1), axis=-1)
     kept &= inside.sum(axis=0) >= _VIEWS
     if not kept.any():
         raise nothing
-    positions, weights, count = merge_close(positions[kept], weights[kept], config.tracing.min_distance_a)
+    positions, weights = positions[kept], weights[kept]
+    least = np.maximum(config.tracing.min_distance_a, np.broadcast_to(bonds, len(typical))[classify(weights, typical)])
+    positions, weights, count = merge_close(positions, weights, least)
     return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
 
 

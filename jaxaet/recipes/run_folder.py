@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -56,6 +56,7 @@ class RunFolder:
         self._line = ProgressLine(self._logger.info, quiet)
         self._stages: list[str] = []
         self._provenance: dict = {}
+        self._warnings: list[str] = []
 
     @classmethod
     def create(cls, path: Path, config: AnyConfig, resume: bool = False, quiet: bool = False) -> "RunFolder":
@@ -120,8 +121,15 @@ class RunFolder:
         """Write one line to `run.log` only."""
         self._logger.info(message)
 
+    def warn(self, sentences: Iterable[str]) -> None:
+        """Show each sentence now, and in `metrics.json` at the end."""
+        for sentence in sentences:
+            self._line.say(f"Warning: {sentence}")
+            self._warnings.append(sentence)
+
     def finish(self, metrics: dict) -> None:
-        """Write `metrics.json` and mark the run as finished."""
+        """Write `metrics.json`, with the seconds of each stage and all warnings, and mark the run as finished."""
+        metrics = metrics | {"stage_seconds": self._provenance["stage_seconds"], "warnings": self._warnings}
         self.write_json("metrics.json", metrics)
         self.save_provenance(finished=True)
 

@@ -1,18 +1,18 @@
 """The stages that turn a tilt series into atoms with error bars, each kept in the run folder."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from jaxaet.core import Images, InputError, rotation_matrix
-from jaxaet.forward import Linear
-from jaxaet.instrument import Beam, Microscope, Tilts
+from jaxaet.instrument import Beam, Microscope, StageVibration, Tilts
 from jaxaet.inverse import (
     LARGEST,
     Gaussian,
     Model,
     Poisson,
-    Problem,
     calibrate_angles,
     find_peaks,
     fisher,
@@ -21,16 +21,27 @@ from jaxaet.inverse import (
     match_sheet,
     mimicked,
 )
+from jaxaet.io import covalent_radii
 from jaxaet.recipes import pipeline, repair
 from jaxaet.recipes.config import Config
 from jaxaet.recipes.dynamical import dynamical
 from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.recipes.suspicions import of_volume
 from jaxaet.specimen import Atoms
 
+Adjust = Callable[[Model], Model]
+
 _VOXELS = 5e8  # of the first volume
-_ROUND_STEPS = 8
+_ROUND_STEPS = 6
 _ON_FRAME = 0.2  # of the mean brightness: a brighter edge belongs to a specimen that goes on beyond it
+_REFINEMENTS = 3  # at most, each but the first after a repair that knows the species
+_BOND = 0.7  # of two covalent radii: atoms are not nearer than this
 _GAIN = 20.0  # what a round must take off the negative log-likelihood to be followed by another
+
+
+def unchanged(model: Model) -> Model:
+    """The model as it is."""
+    return model
 
 
 def solve_series(
@@ -67,7 +78,9 @@ def first_model(
         )
     with folder.progress(pipeline.volume_steps(extent, config), "first volume") as tick:
         first = folder.stage("volume", lambda: first_stage(images, microscope, config, extent, tick))
-    return to_model(first, microscope), first, seen_extent(images, extent)
+    model = to_model(first, microscope)
+    folder.warn(of_volume(model, extent[2], config.reconstruction.voxel_a))
+    return model, first, seen_extent(images, extent)
 
 
 def finished(
@@ -79,12 +92,24 @@ def finished(
     extent,
     losses: list[float],
     first: dict,
+    adjusted: Adjust = unchanged,
 ) -> tuple[Model, dict]:
-    """Species, the refinement of everything together, perhaps by multislice, and error bars."""
-    with folder.progress(config.refinement.max_steps, "refinement") as tick:
-        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, extent, tick))
-    losses = losses + list(np.atleast_1d(data["losses"]))
-    model = to_model(data, model.microscope)
+    """Species, the refinement of everything together, perhaps by multislice, and error bars.
+
+    `adjusted`: see `repaired_rounds`.
+    """
+    data: dict = {}
+    for number in range(1, _REFINEMENTS + 1):
+        with folder.progress(config.refinement.max_steps, f"refinement {number}") as tick:
+            data = folder.stage(
+                f"refinement_{number}",
+                lambda model=model, tick=tick: final_stage(model, images, likelihood, config, extent, adjusted, tick),
+            )
+        losses = losses + list(np.atleast_1d(data["losses"]))
+        if not data["changed"]:
+            break
+        model = to_model(following(data), model.microscope)
+    model = pipeline.over_background(to_model(data, model.microscope), images, config)
     arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
     arrays |= {name: data[name] for name in ("images", "r1", "r", "result")}
     if config.dynamic.rounds:
@@ -99,15 +124,18 @@ def finished(
 
 
 def repaired_rounds(
-    config, folder, images, likelihood, model: Model, extent, name: str = "round"
+    config, folder, images, likelihood, model: Model, extent, adjusted: Adjust = unchanged, name: str = "round"
 ) -> tuple[Model, list[float]]:
-    """The best fit of positions and weights over rounds of repair, and all losses; a round of no use is the last."""
+    """The best fit of positions and weights over rounds of repair, and all losses; a round of no use is the last.
+
+    `adjusted`: what becomes of a fitted model before it is repaired.
+    """
     best, lowest, losses = model, np.inf, []
     for number in range(1, config.tracing.rounds + 1):
         with folder.progress(_ROUND_STEPS, f"{name} {number}".replace("_", " ")) as tick:
             data = folder.stage(
                 f"{name}_{number}",
-                lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, tick),
+                lambda model=model, tick=tick: round_stage(model, images, likelihood, config, extent, adjusted, tick),
             )
         losses += list(np.atleast_1d(data["losses"]))
         gain = lowest - losses[-1]
@@ -117,9 +145,7 @@ def repaired_rounds(
             break
         if not data["added"]:  # fewer atoms never fit better, so the next round is compared with none before
             lowest = np.inf
-        model = to_model(
-            {**data, **{name[5:]: data[name] for name in data if name.startswith("next_")}}, model.microscope
-        )
+        model = to_model(following(data), model.microscope)
     return best, losses
 
 
@@ -148,28 +174,41 @@ def first_stage(images, microscope, config, extent, tick) -> dict:
     return {**to_arrays(Model(atoms, microscope)), "volume": volume.astype(np.float32)}
 
 
-def round_stage(model, images, likelihood, config, extent, tick) -> dict:
+def round_stage(model, images, likelihood, config, extent, adjusted: Adjust, tick) -> dict:
     """One round: fit positions and weights, and say what the next round should start from."""
     solution = pipeline.fit(model, images, likelihood, config, True, _ROUND_STEPS, tick)
-    repaired, removed, added = repair.repaired(solution.model, images, likelihood, config, extent)
-    following = {f"next_{name}": value for name, value in to_arrays(repaired).items()}
     return {
-        **to_arrays(solution.model), **following, "losses": solution.losses, "removed": removed, "added": added,
-        "changed": removed + added > 0,
+        **to_arrays(solution.model), "losses": solution.losses,
+        **proposed(adjusted(solution.model), images, likelihood, config, extent, 0.0),
     }  # fmt: skip
 
 
-def final_stage(model, images, likelihood, config, extent, tick) -> dict:
-    """Weights once more, species, and the refinement of everything together."""
-    atoms, _ = repair.pruned(model, config, extent)
+def proposed(model, images, likelihood, config, extent, bonds) -> dict:
+    """What repair makes of a model, and how many atoms it removed and added."""
+    repaired, removed, added = repair.repaired(model, images, likelihood, config, extent, bonds)
+    arrays = {f"next_{name}": value for name, value in to_arrays(repaired).items()}
+    return arrays | {"removed": removed, "added": added, "changed": removed + added > 0}
+
+
+def following(data: dict) -> dict:
+    """The arrays of the model that `proposed` put beside another one."""
+    return {name.removeprefix("next_"): data[name] for name in data if name.startswith("next_")}
+
+
+def final_stage(model, images, likelihood, config, extent, adjusted: Adjust, tick) -> dict:
+    """Weights once more, species, the refinement of everything together, and what knowing the species repairs."""
+    bonds = _BOND * 2 * covalent_radii(pipeline.species_of(config))
+    atoms, _ = repair.pruned(model, config, extent, bonds)
     quietly = lambda *_, **__: None  # noqa: E731
     model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, quietly).model
-    atoms, _ = repair.pruned(model, config, extent)
+    atoms, _ = repair.pruned(model, config, extent, bonds)
     model = pipeline.classified(Model(atoms, model.microscope), config)
     solution = pipeline.fit(model, images, likelihood, config, False, config.refinement.max_steps, tick)
+    found = pipeline.declassified(adjusted(solution.model), config)
     return {
         **to_arrays(solution.model), "losses": solution.losses, "images": np.asarray(solution.images),
         "r1": float(solution.r1), "r": float(solution.r), "result": solution.result,
+        **proposed(found, images, likelihood, config, extent, bonds),
     }  # fmt: skip
 
 
@@ -178,8 +217,7 @@ def error_bars(model: Model, images: Images, likelihood, config: Config) -> np.n
 
     Of so many atoms that their joint bound would not fit in memory, that of each one alone, which is lower.
     """
-    free = pipeline.free_leaves(config, False)
-    problem = Problem(Linear.plan(model.atoms, model.microscope), model, images, free, likelihood)
+    problem = pipeline.problem_of(model, images, likelihood, config, False)
     spread = 1.0
     if isinstance(likelihood, Gaussian):
         spread = float(2 * eqx.filter_jit(lambda p: p.loss(p.leaves))(problem) / images.data.size)
@@ -213,9 +251,11 @@ def seen_extent(images: Images, extent: tuple[float, float, float]) -> tuple[flo
 
 
 def to_arrays(model: Model) -> dict:
-    """A model as the flat arrays of a checkpoint."""
+    """A model as the flat arrays of a checkpoint, but for the background."""
     atoms, microscope = model.atoms, model.microscope
+    vibration = {} if microscope.vibration is None else vars(microscope.vibration)
     return {
+        **{f"vibration_{name}": np.asarray(value) for name, value in vibration.items()},
         "positions": np.asarray(atoms.positions),
         "composition": np.asarray(atoms.composition),
         "u2": np.asarray(atoms.u2),
@@ -236,10 +276,12 @@ def to_model(arrays: dict, microscope: Microscope) -> Model:
     tilts = Tilts(arrays["angles"], arrays["shifts"])
     beam = Beam(microscope.beam.energy, arrays["semi_angle"], microscope.beam.source_size, arrays["dose"])
     detector = eqx.tree_at(lambda d: d.response, microscope.detector, jnp.asarray(arrays["response"], dtype=float))
+    vibration = microscope.vibration
+    if "vibration_width" in arrays:
+        vibration = StageVibration(*(arrays[f"vibration_{name}"] for name in ("direction", "amplitude", "width")))
     seen = Microscope(
-        beam, detector, tilts, microscope.grid, arrays["scale"], arrays["offset"], microscope.vibration,
-        microscope.background,
-    )  # fmt: skip
+        beam, detector, tilts, microscope.grid, arrays["scale"], arrays["offset"], vibration, microscope.background
+    )
     species = tuple(str(arrays["species"]).split(","))
     atoms = Atoms(arrays["positions"], arrays["composition"], arrays["u2"], species, arrays["species_u2"])
     return Model(atoms, seen)

@@ -14,6 +14,7 @@ from jaxaet.recipes.results import write_results
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
 from jaxaet.recipes.series import default_extent, solve_series
+from jaxaet.recipes.suspicions import of_images
 
 
 def run(config: TiltSeriesConfig, folder: RunFolder) -> dict:
@@ -23,6 +24,7 @@ def run(config: TiltSeriesConfig, folder: RunFolder) -> dict:
     likelihood = likelihood_of(images, config.data.likelihood)
     if isinstance(likelihood, Poisson):
         check_counts(images)
+    folder.warn(of_images(images))
     model, arrays = solve_series(config, folder, images, microscope(config, images), likelihood)
     metrics: dict = {"atoms": len(model.atoms), "likelihood": type(likelihood).__name__.lower()}
     metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}

@@ -2,7 +2,6 @@
 
 from jaxaet.restore.background import (
     hollow_background as hollow_background,
-    smooth_background as smooth_background,
 )
 from jaxaet.restore.block_matching import block_matched as block_matched
 from jaxaet.restore.deconvolve import deconvolved as deconvolved, kernel as kernel

@@ -57,14 +57,3 @@ def hollow_background(
     coarse = plates(places).reshape(len(knots[0]), len(knots[1]))
     spline = RectBivariateSpline(knots[0], knots[1], coarse, kx=min(3, len(knots[0]) - 1), ky=min(3, len(knots[1]) - 1))
     return spline(np.arange(image.shape[0]), np.arange(image.shape[1]))
-
-
-def smooth_background(
-    residual: Float[np.ndarray, "ny nx"], sampling: float, correlation: float
-) -> Float[np.ndarray, "ny nx"]:
-    """The smooth part of what a model leaves of an image.
-
-    `residual`: data minus model. `sampling`: pixel, Å. `correlation`: rms width in Å over which the background hardly
-    changes; several distances of atoms, so that no atom is taken for background.
-    """
-    return gaussian_filter(np.asarray(residual, float), correlation / sampling, mode="nearest")

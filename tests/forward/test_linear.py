@@ -15,12 +15,13 @@ from strategies import arrays, atoms, microscopes
 from jaxaet.core import Grid, euler_angles, project, rotation_matrix
 from jaxaet.forward import Dense, Linear, Tiled, object_transfer, probe_profile
 from jaxaet.forward.splat import NEGLIGIBLE
-from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration, Tilts
 from jaxaet.specimen import Atoms
 
 SPECIES, SHAPE = ("Mo", "S", "Se"), (37, 50)
 ROOMY = Tiled(size=40, tiles=9, slots=10)  # larger than the reach of 16 pixels of `microscope()`
 TRACED = []
+NONE: dict = {"is_leaf": lambda leaf: leaf is None}
 five_atoms = partial(atoms, counts=(5,), species=[SPECIES])
 two_images = partial(microscopes, images=(2,), shapes=(SHAPE,))
 both_ways = pytest.mark.parametrize("splat", [Dense(), ROOMY], ids=["dense", "tiled"])
@@ -186,3 +187,31 @@ def test_many_microscopes_at_once():
 def assert_same(found, expected, tolerance: float = 1e-11):
     """Within a fraction of the largest count."""
     np.testing.assert_allclose(found, expected, atol=tolerance * max(1.0, float(np.abs(expected).max())), rtol=0)
+
+
+def shaken(seen: Microscope, amplitude: float, width: float) -> Microscope:
+    vibration = StageVibration([0.4, 2.1], amplitude, width)
+    return eqx.tree_at(lambda m: m.vibration, seen, jax.tree.map(lambda x: jnp.broadcast_to(x, 2), vibration), **NONE)
+
+
+@pytest.mark.parametrize(("amplitude", "width"), [(0.0, 0.0), (0.0, 0.2), (0.3, 0.0), (0.5, 0.1)])
+def test_vibration_blurs_as_its_transfer_function_says(amplitude, width):
+    atoms, seen = specimen(6, 2.0), microscope((72, 72), 0.3, source=0.7)
+    seen = shaken(seen, amplitude, width)
+    still = eqx.tree_at(lambda m: m.vibration, seen, None)
+    qy, qx = seen.grid.frequencies()
+    qx, qy = (jnp.broadcast_to(q, (2, 72, 72)) for q in (qx[None, None], qy[None, :, None]))
+    offset = seen.offset[:, None, None]
+    spectrum = jnp.fft.fft2(see(Linear(), atoms, still) - offset) * seen.vibration.transfer(qx, qy)
+    expected = np.asarray(jnp.fft.ifft2(spectrum).real + offset)
+    found = np.asarray(see(Linear(), atoms, seen))
+    allowed = 2e-3 * (amplitude / 0.7) ** 6 + 0.2 * (width / 0.7) ** 6 + 1e-6
+    assert np.abs(found - expected).max() <= allowed * expected.max()
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), expected.sum(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(see(Linear(ROOMY), atoms, seen), found, atol=5 * NEGLIGIBLE * found.max())
+
+
+def test_vibration_has_a_slope_even_at_rest():
+    atoms, seen = specimen(4, 2.0), shaken(microscope(), 0.0, 0.0)
+    slope = eqx.filter_grad(lambda m: jnp.sum(Linear()(atoms, m).data ** 2))(seen).vibration
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))

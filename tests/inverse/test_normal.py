@@ -11,6 +11,7 @@ from inverse_cases import problem, truth
 
 from jaxaet.core import Grid
 from jaxaet.forward import Linear
+from jaxaet.instrument import StageVibration
 from jaxaet.inverse.normal import normal_matrix
 
 # Windows leave out what an atom adds beyond its reach; twice the reach leaves out nothing to speak of.
@@ -48,6 +49,23 @@ def test_the_windows_add_up_to_the_whole(names):
         tangent = {kind: jnp.asarray(part.reshape(value.shape)) for (kind, value), part in parts}
         expected = flat(curvature(chosen, tangent)) * scale
         np.testing.assert_allclose((matrix @ v) * scale, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_atoms_of_a_vibrating_stage_are_wider():
+    still = problem(CHOSEN[2])
+    vibration = StageVibration(np.linspace(0, 2, 7), np.linspace(0, 0.4, 7), 0.1)
+    model = eqx.tree_at(lambda m: m.microscope.vibration, still.model, vibration, is_leaf=lambda leaf: leaf is None)
+    chosen = dataclasses.replace(still, model=model)
+    matrix = normal_matrix(chosen, REACH)
+    packed = chosen.pack(chosen.leaves)
+    scale = 1 / np.sqrt(np.diagonal(matrix))
+    v = np.random.default_rng(0).normal(size=scale.size) * scale
+    edges = np.cumsum([value.size for value in packed.values()])[:-1]
+    parts = zip(packed.items(), np.split(v, edges), strict=True)
+    tangent = {kind: jnp.asarray(part.reshape(value.shape)) for (kind, value), part in parts}
+    expected = flat(curvature(chosen, tangent)) * scale
+    np.testing.assert_allclose((matrix @ v) * scale, expected, atol=1e-6 * np.abs(expected).max())
+    assert np.abs(matrix - normal_matrix(still, REACH)).max() > 1e-3 * np.abs(matrix).max()
 
 
 @pytest.mark.parametrize("names", CHOSEN)

@@ -14,7 +14,6 @@ from jaxaet.restore import (
     destabilised,
     hollow_background,
     kernel,
-    smooth_background,
     stabilised,
 )
 
@@ -74,13 +73,6 @@ def test_hollow_sites_show_the_background_and_the_tails_of_the_atoms():
     found = hollow_background(image, SAMPLING, smoothing=0.2)
     tails = np.percentile(lattice(width=0.45), 1)
     assert error(found[8:-8, 8:-8], slope[8:-8, 8:-8] + tails) < 0.4
-
-
-def test_what_a_model_leaves_is_its_background():
-    y, x = np.meshgrid(np.arange(72), np.arange(80), indexing="ij")
-    hill = 4 * np.exp(-0.5 * ((x - 40) ** 2 + (y - 36) ** 2) / 25**2)
-    residual = hill + np.random.default_rng(3).normal(size=hill.shape)
-    assert error(smooth_background(residual, SAMPLING, 1.6), hill) < 0.15
 
 
 @settings(max_examples=10)

@@ -1,0 +1,67 @@
+"""What in a tilt series is probably wrong, though a fit would run: a sentence each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import median_filter
+
+from jaxaet.core import Images
+from jaxaet.inverse import Model
+from jaxaet.restore import Drift
+
+_SAME = 1e-4  # rad
+_STAND_OUT = 25.0  # robust standard deviations by which a dead line differs from those beside it
+_NORMAL = 0.6745  # median absolute deviation of a normal variable of unit variance
+_AT_THE_EDGE = 0.02  # of all atoms
+
+
+def of_images(images: Images) -> Iterator[str]:
+    """Two images alike, two of one angle, and lines of dead pixels. Images are counted from 0."""
+    data, angles = np.asarray(images.data), np.asarray(images.angles)
+    for second in range(len(data)):
+        for first in range(second):
+            if np.array_equal(data[first], data[second]):
+                yield f"Images {first} and {second} are the same in every pixel; leave one of them out."
+            elif np.all(np.abs(angles[first] - angles[second]) < _SAME):
+                yield (
+                    f"Images {first} and {second} are given the same angles; "
+                    "leave one out if it was recorded once, or correct the angles."
+                )
+    for index, image in enumerate(data):
+        for axis, name in ((1, "row"), (0, "column")):
+            dead = dead_lines(image.mean(axis=axis))
+            if len(dead):
+                yield (
+                    f"In image {index}, {name} {dead[0]} (both counted from 0) is unlike those beside it, "
+                    "as dead pixels are; crop the images, or replace it by the mean of its neighbours."
+                )
+
+
+def dead_lines(means: Float[np.ndarray, " n"]) -> np.ndarray:
+    """The indices of lines whose mean stands out from both neighbours."""
+    away = np.abs(means - median_filter(means, 3, mode="nearest"))
+    typical = np.median(np.abs(np.diff(means))) / _NORMAL
+    return np.flatnonzero(away > _STAND_OUT * max(typical, np.finfo(float).tiny))
+
+
+def of_drift(drift: Drift) -> Iterator[str]:
+    """Frames that were left out."""
+    out = ~np.asarray(drift.kept)
+    if out.any():
+        image, frame = np.argwhere(out)[0]
+        yield (
+            f"{out.sum()} of {out.size} frames do not follow the drift of the others and are left out, "
+            f"the first of them frame {frame} of image {image} (counted from 0); look at them."
+        )
+
+
+def of_volume(model: Model, thickness: float, voxel: float) -> Iterator[str]:
+    """Atoms that lie at the top or the bottom of a volume of `thickness` Å."""
+    height = np.abs(np.asarray(model.atoms.positions)[:, 2])
+    share = float(np.mean(height > 0.5 * thickness - 2 * voxel))
+    if share > _AT_THE_EDGE:
+        yield (
+            f"{100 * share:.0f} % of the traced atoms lie at the top or the bottom of a volume of {thickness:.3g} Å, "
+            "which is thinner than the specimen; give a larger reconstruction.thickness_a."
+        )
