@@ -170,7 +170,7 @@ def classified(model: Model, config: Config) -> Model:
     species, atoms = species_of(config), model.atoms
     expected = expected_weights(config, model.microscope)
     weights = np.asarray(atoms.composition[:, 0])
-    labels = classify(weights, species_weights(weights, expected, is_absolute(config)))
+    labels = classify(weights, species_weights(weights, expected, doubt(config)))
     response = np.ones(len(species))
     for index in range(len(species)):
         if (labels == index).any():
@@ -187,9 +187,9 @@ def species_of(config: Config) -> tuple[str, ...]:
     return ("Mo", "S", "W", "Se") if config.recipe == "heterojunction" else tuple(config.specimen.species)
 
 
-def is_absolute(config: Config) -> bool:
-    """Whether the dose is known, so that weights compare with the table as they are."""
-    return config.recipe == "heterojunction"
+def doubt(config: Config) -> float:
+    """The standard deviation of log(brightness) from what table, detector and dose say, common to all atoms."""
+    return {"heterojunction": 0.0, "raw_frames": 0.4}.get(config.recipe, np.inf)
 
 
 def dark_level(images: Images) -> np.ndarray:

@@ -11,14 +11,13 @@ from jaxaet.forward import probe_profile
 from jaxaet.instrument import Microscope
 from jaxaet.inverse import Model
 from jaxaet.recipes.config import Config
-from jaxaet.recipes.pipeline import atom_width, expected_weights, explained, is_absolute
+from jaxaet.recipes.pipeline import atom_width, doubt, expected_weights, explained
 from jaxaet.specimen import Atoms
 from jaxaet.tomography import classify, elongation, merge_close, missing_atoms, species_weights
 
 _VIEWS = 3  # images that must show an atom, or its place along the beam is a guess
 _FEW = 0.08  # of all atoms: with more changes than this the residual shows the changes
-_CERTAIN, _CLEAR, _WEAK = 8.0, 4.0, 3.0  # standard errors of elongation from which an atom is tried as two
-_ELEMENT = 0.3  # of the faintest element's weight: nearer to an element's, an atom is probably that one and not two
+_CLEAR, _SHARE = 2.5, 0.3  # standard errors of elongation, and share of either half, from which an atom is two
 
 
 def repaired(
@@ -45,34 +44,33 @@ def repaired(
     )  # fmt: skip
     strength = strength / (counts_per_atom(kept, microscope) * float(images.grid.sampling) ** 2)
     new, new_weights = new[strength > faintest], 0.7 * strength[strength > faintest]
-    split, few = np.zeros(0, int), max(2.0, _FEW * len(kept))
-    if len(new) < few:  # else what looks like two atoms may have a neighbour that is missing
-        scores, arms = elongations(residual, information, width, kept, microscope, distance)
-        scores = np.where(joined | (weights < 2 * faintest), 0.0, scores)  # a joined atom is not fitted yet
-        no_element = np.abs(weights[:, None] - typical).min(axis=1) > _ELEMENT * typical.min()
-        split = no_element & (scores > _CLEAR)
-        if split.sum() < few:  # few wrong atoms are left to mislead, so less evidence is enough
-            split = (no_element & (scores > _WEAK)) | (scores > _CERTAIN)
-        split = np.flatnonzero(split)
-        centres = np.asarray(kept.positions)[split]
-        if len(split) and len(new):  # what one atom leaves of two is found beside it as well
-            far = KDTree(centres).query(new)[0] > 1.5 * distance
-            new, new_weights = new[far], new_weights[far]
-        new = np.concatenate([new, centres + arms[split], centres - arms[split]])
-        new_weights = np.concatenate([new_weights, np.tile(0.5 * weights[split], 2)])
+    scores, shares, arms = elongations(residual, information, width, kept, microscope, distance)
+    split = np.flatnonzero((scores > _CLEAR) & (shares > _SHARE) & ~joined & (weights > 2 * faintest))
+    centres = np.asarray(kept.positions)[split]
+    if len(split) and len(new):  # what one atom leaves of two is found beside it as well
+        far = KDTree(centres).query(new)[0] > 1.5 * distance
+        new, new_weights = new[far], new_weights[far]
+    new = np.concatenate([new, centres + arms[split], centres - arms[split]])
+    new_weights = np.concatenate([new_weights, np.tile(0.5 * weights[split], 2)])
     rest = kept.select(np.setdiff1d(np.arange(len(kept)), split))
     added = Atoms(new, new_weights[:, None], 0.0, kept.species, kept.species_u2)
     return Model(rest.join(added), microscope), before - len(rest), len(added)
 
 
 def elongations(residual, information, width, atoms: Atoms, microscope: Microscope, distance: float):
-    """How much each atom looks like two, in standard errors, and the vector to either of them, Å."""
+    """How much each atom looks like two: in standard errors, the share of either, and the vector to either of them, Å.
+
+    The share is a half of two atoms that stand where they are tried, and about nothing of one that vibrates.
+    """
     test, shifts = eqx.filter_jit(elongation), microscope.tilts.shifts
     arms = 0.7 * distance * np.eye(3)
-    scores = np.stack([
+    trials = [
         test(residual, information, width, shifts, atoms.positions, jnp.asarray(arm, dtype=float)) for arm in arms
-    ])  # fmt: skip
-    return scores.max(axis=0), arms[scores.argmax(axis=0)]
+    ]
+    scores, counts = (np.stack(part) for part in zip(*trials, strict=True))
+    along = scores.argmax(axis=0), np.arange(len(atoms))
+    weights = np.asarray(atoms.composition[:, 0])
+    return scores[along], counts[along] / (counts_per_atom(atoms, microscope) * weights), arms[along[0]]
 
 
 def pruned(
@@ -105,7 +103,7 @@ def pruned(
 def typical_weights(atoms: Atoms, config: Config, microscope: Microscope) -> np.ndarray:
     """The weight of an atom of each species, in units of the first, (s,)."""
     weights = np.asarray(atoms.composition[:, 0])
-    return species_weights(weights, expected_weights(config, microscope), is_absolute(config))
+    return species_weights(weights, expected_weights(config, microscope), doubt(config))
 
 
 def counts_per_atom(atoms: Atoms, microscope: Microscope) -> float:

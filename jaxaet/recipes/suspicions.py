@@ -11,8 +11,7 @@ from jaxaet.inverse import Model
 from jaxaet.restore import Drift
 
 _SAME = 1e-4  # rad
-_STAND_OUT = 25.0  # robust standard deviations by which a dead line differs from those beside it
-_NORMAL = 0.6745  # median absolute deviation of a normal variable of unit variance
+_STAND_OUT = 8.0  # times what nine lines of ten differ from those beside them, a dead one differs
 _AT_THE_EDGE = 0.02  # of all atoms
 
 
@@ -41,8 +40,7 @@ def of_images(images: Images) -> Iterator[str]:
 def dead_lines(means: Float[np.ndarray, " n"]) -> np.ndarray:
     """The indices of lines whose mean stands out from both neighbours."""
     away = np.abs(means - median_filter(means, 3, mode="nearest"))
-    typical = np.median(np.abs(np.diff(means))) / _NORMAL
-    return np.flatnonzero(away > _STAND_OUT * max(typical, np.finfo(float).tiny))
+    return np.flatnonzero(away > max(_STAND_OUT * np.percentile(away, 90), 1e-3 * np.abs(means).max()))
 
 
 def of_drift(drift: Drift) -> Iterator[str]:

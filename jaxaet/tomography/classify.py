@@ -11,16 +11,17 @@ _NEAR = 0.4  # of log(weight), farther from every element is none of them
 
 
 def species_weights(
-    weights: Float[np.ndarray, " n"], expected: Float[np.ndarray, " s"], absolute: bool
+    weights: Float[np.ndarray, " n"], expected: Float[np.ndarray, " s"], doubt: float = np.inf
 ) -> Float[np.ndarray, " s"]:
     """What an atom of each species scatters in this data, (s,).
 
-    `weights`: what each atom scatters. `expected`: what one atom of each species should, in the same unit if
-    `absolute`, else up to a common factor and a power near 1. Those with which most atoms weigh what an element does
-    are taken, so atoms that do not exist, or stand for two, have no say; then the median of each element's atoms.
+    `weights`: what each atom scatters. `expected`: what one atom of each species should, up to a power near 1 and to a
+    common factor whose logarithm has the standard deviation `doubt`; 0 takes `expected` as it is. Those with which most
+    atoms weigh what an element does are found, so atoms that do not exist, or stand for two, have no say; then the
+    median of each element's atoms.
     """
     expected = np.asarray(expected, dtype=float)
-    if absolute or not (weights > 0).any():
+    if doubt == 0 or not (weights > 0).any():
         return expected
     logs = np.log(weights[weights > 0])
     bins = np.arange(np.percentile(logs, 0.5), logs.max() + _BIN, _BIN)
@@ -30,7 +31,9 @@ def species_weights(
     for exponent in _EXPONENTS:
         places = bins[:, None] + exponent * relative  # of each element, if the brightest one is at each bin
         distance = np.min(np.abs(bins[None, :, None] - places[:, None]), axis=2)
-        support = np.exp(-0.5 * (distance / _SPREAD) ** 2) @ count * np.exp(-0.5 * ((exponent - 1) / _DOUBT) ** 2)
+        factor = np.mean(places - np.log(expected), axis=1)
+        likely = np.exp(-0.5 * (((exponent - 1) / _DOUBT) ** 2 + (factor / doubt) ** 2))
+        support = np.exp(-0.5 * (distance / _SPREAD) ** 2) @ count * likely
         if support.max() > best:
             best, found = support.max(), places[support.argmax()]
     nearest = np.argmin(np.abs(logs[:, None] - found), axis=1)

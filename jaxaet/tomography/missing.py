@@ -58,12 +58,13 @@ def elongation(
     shifts: Float[Array, "k 2"],
     positions: Float[Array, "n 3"],
     arm: Float[Array, "3"],
-) -> Float[Array, " n"]:
-    """How much each atom looks like two of them, at plus and minus `arm` (Å), in standard errors, (n,).
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """How much each atom looks like two of them, at plus and minus `arm` (Å): in standard errors, and in counts.
 
     The score test for replacing an atom g by two halves: the residual against f = g(+arm) + g(-arm) - 2 g, less
     what the atom's own weight, which was fitted, would already explain. Overlaps of Gaussians of rms `width` Å are in
-    closed form.
+    closed form. The counts are those that either half takes of the atom, of a pixel of 1 Å²: half the atom's if it is
+    two.
     """
     grid = residual.grid
     ny, nx = grid.shape
@@ -90,4 +91,5 @@ def elongation(
     zero = (jnp.zeros(positions.shape[0], residual.data.dtype),) * 4
     views = (residual.data, information, rotation_matrix(residual.angles), shifts)
     (score, own, cross, norm), _ = jax.lax.scan(view, zero, views)
-    return score / jnp.sqrt(jnp.maximum(own - cross**2 / jnp.maximum(norm, 1e-30), 1e-30))
+    variance = jnp.maximum(own - cross**2 / jnp.maximum(norm, 1e-30), 1e-30)
+    return score / jnp.sqrt(variance), score / variance

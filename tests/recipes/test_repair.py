@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxaet.core import Grid, Images, InputError
+from jaxaet.core import Grid, Images, InputError, rotation_matrix
 from jaxaet.forward import Linear, count
-from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
+from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration, Tilts
 from jaxaet.inverse import Model, Poisson
 from jaxaet.recipes.config import Calibration, HeterojunctionConfig
 from jaxaet.recipes.pipeline import fit
-from jaxaet.recipes.repair import repaired
+from jaxaet.recipes.repair import pruned, repaired
 from jaxaet.recipes.series import seen_extent
 from jaxaet.specimen import Atoms
 
@@ -106,3 +106,26 @@ def test_a_specimen_that_ends_inside_the_images_is_not_searched_beside_them():
     x, y, z = seen_extent(Images(across, tilts, grid), (30.0, 20.0, 10.0))
     np.testing.assert_allclose(x, (30 + 10 * np.sin(np.pi / 3)) / np.cos(np.pi / 3), rtol=1e-5)
     assert (y, z) == (20.0, 10.0)
+
+
+def test_an_atom_that_moves_along_the_beam_is_not_two(images):
+    angles = np.asarray(microscope().tilts.angles)
+    normal = np.asarray(rotation_matrix(jnp.asarray(angles)))[:, 2, :2]
+    vibration = StageVibration(np.arctan2(normal[:, 1], normal[:, 0]), 0.5 * np.linalg.norm(normal, axis=1), 0.1)
+    moving = eqx.tree_at(lambda m: m.vibration, TRUTH.microscope, vibration, is_leaf=lambda leaf: leaf is None)
+    seen = count(eqx.filter_jit(Linear())(TRUTH.atoms, moving), jax.random.key(1))
+    config = CONFIG.model_copy(update={"calibration": Calibration(angles="fixed")})
+    model = fit(TRUTH, seen, Poisson(), config, True, 8, lambda *_, **__: None).model
+    _, _, removed, added = found(model, seen)
+    assert (removed, added) == (0, 0)
+
+
+def test_a_bond_too_short_for_its_elements_is_none():
+    beside = np.r_[COLUMNS, [COLUMNS[0] + [0.0, 1.8, 0.0]]]
+    model = model_of(beside, [1.0, 1.0, 1.0, SULPHUR])
+    apart, _ = pruned(model, CONFIG, EXTENT)
+    assert len(apart) == 4
+    one, joined = pruned(model, CONFIG, EXTENT, np.array([2.2, 1.5, 2.2, 1.7]))
+    assert len(one) == 3
+    assert joined.sum() == 1
+    np.testing.assert_allclose(np.max(one.composition), 1 + SULPHUR)

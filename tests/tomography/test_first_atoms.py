@@ -94,6 +94,12 @@ def test_keep_apart_keeps_the_first_of_close_points():
     assert list(keep_apart(points[[1, 0, 2]], 1.0)) == [0, 2]
 
 
+def test_points_of_different_size_keep_the_mean_of_their_distances():
+    points = np.array([[0.0, 0, 0], [1.5, 0, 0], [3.4, 0, 0]])
+    assert list(keep_apart(points, np.array([2.4, 0.4, 1.0]))) == [0, 1, 2]
+    assert list(keep_apart(points, np.array([2.4, 0.8, 1.0]))) == [0, 2]
+
+
 def test_a_missing_atom_is_found_with_its_strength(cluster):
     images, rest = spots(cluster), cluster[1:]
     residual = Images(images.data - spots(rest).data, images.angles, images.grid)
@@ -110,7 +116,7 @@ def test_an_unresolved_pair_is_told_from_an_atom_and_the_score_has_unit_variance
     mean = spots(centre)
     score = jax.jit(lambda data: elongation(
         Images(data - mean.data, mean.angles, mean.grid), 1 / (mean.data + 2), WIDTH, shifts, jnp.asarray(centre), arm
-    )[0])  # fmt: skip
+    )[0][0])  # fmt: skip
     pair = 0.5 * (spots(centre + np.asarray(arm)).data + spots(centre - np.asarray(arm)).data)
     assert float(score(pair)) > 10
     random = np.random.default_rng(2)
@@ -134,13 +140,24 @@ def test_classes_by_table_and_by_clusters():
     random = np.random.default_rng(3)
     true = random.integers(0, 2, 300)
     weights = np.array([1.0, 2.6])[true] * np.exp(0.05 * random.normal(size=300))
-    by_clusters = species_weights(7 * weights, np.array([1.0, 5.0]), absolute=False)
+    by_clusters = species_weights(7 * weights, np.array([1.0, 5.0]))
     assert np.array_equal(classify(7 * weights, by_clusters), true)
-    by_table = species_weights(weights, np.array([1.0, 2.6]), absolute=True)
+    by_table = species_weights(weights, np.array([1.0, 2.6]), doubt=0.0)
     assert np.array_equal(classify(weights, by_table), true)
+
+
+def test_four_elements_are_told_apart_at_another_contrast_and_among_wrong_atoms():
+    random = np.random.default_rng(5)
+    expected = np.array([1.0, 0.202, 2.42, 0.685])  # Mo, S, W, Se
+    true = random.choice(4, 1500, p=[0.25, 0.5, 0.1, 0.15])
+    weights = 0.8 * expected[true] ** 0.75 * np.exp(0.1 * random.normal(size=true.size))
+    wrong = random.uniform(0.02, 1.5, 150)
+    typical = species_weights(np.r_[weights, wrong], expected)
+    np.testing.assert_allclose(typical, 0.8 * expected**0.75, rtol=0.04)
+    assert np.mean(classify(weights, typical) == true) > 0.95
 
 
 def test_many_faint_peaks_of_noise_do_not_change_what_an_atom_weighs():
     random = np.random.default_rng(4)
     atoms, noise = random.normal(1.0, 0.05, 200), random.uniform(0.01, 0.15, 400)
-    np.testing.assert_allclose(species_weights(np.r_[noise, atoms], np.ones(1), absolute=False), 1.0, atol=0.03)
+    np.testing.assert_allclose(species_weights(np.r_[noise, atoms], np.ones(1)), 1.0, atol=0.03)
