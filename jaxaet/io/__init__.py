@@ -6,7 +6,6 @@ from jaxaet.io.abtem import (
     to_abtem_potential as to_abtem_potential,
 )
 from jaxaet.io.atoms import (
-    covalent_radii as covalent_radii,
     from_ase as from_ase,
     load_atoms as load_atoms,
     save_atoms as save_atoms,

@@ -112,13 +112,6 @@ def load_atoms(path: str | os.PathLike, species: tuple[str, ...] | None = None) 
     return from_ase(result, species)
 
 
-def covalent_radii(species: tuple[str, ...]) -> Float[np.ndarray, " s"]:
-    """The covalent radius of each element, Å. Source: Cordero et al., Dalton Trans. 2008, 2832."""
-    from ase.data import atomic_numbers, covalent_radii
-
-    return np.array([covalent_radii[atomic_numbers[symbol]] for symbol in species])
-
-
 def _format(path: Path) -> str:
     if path.name.startswith(("POSCAR", "CONTCAR")):
         return "vasp"

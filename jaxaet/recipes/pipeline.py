@@ -150,14 +150,6 @@ def explained(model: Model, images: Images, config: Config) -> Float[Array, "k n
     return eqx.filter_jit(problem.mean)(problem.leaves)
 
 
-def declassified(model: Model, config: Config) -> Model:
-    """The model with all atoms of one kind, each of its weight: the inverse of `classified`."""
-    atoms, detector = model.atoms, model.microscope.annular
-    weights = (atoms.composition * detector.response) @ expected_weights(config, model.microscope)
-    alike = Atoms(atoms.positions, weights[:, None], 0.0, species_of(config)[:1])
-    return Model(alike, eqx.tree_at(lambda m: m.detector.response, model.microscope, jnp.ones((), weights.dtype)))
-
-
 def expected_weights(config: Config, microscope: Microscope) -> np.ndarray:
     """What the table says each species scatters, in units of the first one, (s,)."""
     amplitudes, _ = probe_profile(species_of(config), microscope.beam, microscope.annular)

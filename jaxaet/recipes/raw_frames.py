@@ -44,7 +44,7 @@ def run(config: RawFramesConfig, folder: RunFolder) -> dict:
             adjusted = lambda model: vibrating(model, vibration_of(model, counts, config))  # noqa: E731
         model, more = repaired_rounds(config, folder, data, Poisson(), model, extent, adjusted, "vibrating_round")
         losses += more
-    model, arrays = finished(config, folder, data, Poisson(), model, extent, losses, first, adjusted)
+    model, arrays = finished(config, folder, data, Poisson(), model, extent, losses, first)
     metrics: dict = {"atoms": len(model.atoms), "gain": found.gain, "readout_of_the_sum_counts": found.readout}
     metrics |= {"frames_left_out": int((~np.asarray(found.drift.kept)).sum())}
     metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}

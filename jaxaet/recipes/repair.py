@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from jaxaet.core import Images, InputError, project
@@ -13,22 +12,17 @@ from jaxaet.inverse import Model
 from jaxaet.recipes.config import Config
 from jaxaet.recipes.pipeline import atom_width, doubt, expected_weights, explained
 from jaxaet.specimen import Atoms
-from jaxaet.tomography import classify, elongation, merge_close, missing_atoms, species_weights
+from jaxaet.tomography import elongation, merge_close, missing_atoms, species_weights
 
 _VIEWS = 3  # images that must show an atom, or its place along the beam is a guess
 _FEW = 0.08  # of all atoms: with more changes than this the residual shows the changes
 _CLEAR, _SHARE = 2.5, 0.3  # standard errors of elongation, and share of either half, from which an atom is two
 
 
-def repaired(
-    model: Model, images: Images, likelihood, config: Config, extent, bonds: Float[np.ndarray, " s"] | float = 0.0
-) -> tuple[Model, int, int]:
-    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added).
-
-    `bonds`: see `pruned`.
-    """
+def repaired(model: Model, images: Images, likelihood, config: Config, extent) -> tuple[Model, int, int]:
+    """The model less faint and coinciding atoms, plus those its residual asks for: (model, removed, added)."""
     microscope, before, distance = model.microscope, len(model.atoms), config.tracing.min_distance_a
-    kept, joined = pruned(model, config, extent, bonds)
+    kept, joined = pruned(model, config, extent)
     if before - len(kept) > _FEW * before:  # what these explained is in the residual until the rest is fitted again
         return Model(kept, microscope), before - len(kept), 0
     weights, typical = np.asarray(kept.composition[:, 0]), typical_weights(kept, config, microscope)
@@ -73,12 +67,9 @@ def elongations(residual, information, width, atoms: Atoms, microscope: Microsco
     return scores[along], counts[along] / (counts_per_atom(atoms, microscope) * weights), arms[along[0]]
 
 
-def pruned(
-    model: Model, config: Config, extent, bonds: Float[np.ndarray, " s"] | float = 0.0
-) -> tuple[Atoms, np.ndarray]:
+def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
     """The bright atoms inside the volume, those too close together joined into one, and which ones were joined.
 
-    `bonds`: how near two atoms of each species may be, Å, where that is more than the configuration's.
     Raises `InputError` when none is left.
     """
     atoms, tilts, grid = model.atoms, model.microscope.tilts, model.microscope.grid
@@ -86,17 +77,14 @@ def pruned(
     nothing = InputError("No atom is left that explains the images; check the angles and the specimen's species.")
     if not (weights > 0).any():
         raise nothing
-    typical = typical_weights(atoms, config, model.microscope)
-    kept = weights > config.tracing.min_weight * typical.min()
+    kept = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
     kept &= np.all(np.abs(positions) < 0.5 * np.asarray(extent), axis=1)
     pixels = np.asarray(grid.pixels(project(atoms.positions, tilts.angles) + tilts.shifts[:, None]))
     inside = np.all((pixels > 0) & (pixels < np.array(grid.shape[::-1]) - 1), axis=-1)
     kept &= inside.sum(axis=0) >= _VIEWS
     if not kept.any():
         raise nothing
-    positions, weights = positions[kept], weights[kept]
-    least = np.maximum(config.tracing.min_distance_a, np.broadcast_to(bonds, len(typical))[classify(weights, typical)])
-    positions, weights, count = merge_close(positions, weights, least)
+    positions, weights, count = merge_close(positions[kept], weights[kept], config.tracing.min_distance_a)
     return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
 
 

@@ -21,7 +21,6 @@ from jaxaet.inverse import (
     match_sheet,
     mimicked,
 )
-from jaxaet.io import covalent_radii
 from jaxaet.recipes import pipeline, repair
 from jaxaet.recipes.config import Config
 from jaxaet.recipes.dynamical import dynamical
@@ -34,8 +33,6 @@ Adjust = Callable[[Model], Model]
 _VOXELS = 5e8  # of the first volume
 _ROUND_STEPS = 6
 _ON_FRAME = 0.2  # of the mean brightness: a brighter edge belongs to a specimen that goes on beyond it
-_REFINEMENTS = 3  # at most, each but the first after a repair that knows the species
-_BOND = 0.7  # of two covalent radii: atoms are not nearer than this
 _GAIN = 20.0  # what a round must take off the negative log-likelihood to be followed by another
 
 
@@ -92,23 +89,11 @@ def finished(
     extent,
     losses: list[float],
     first: dict,
-    adjusted: Adjust = unchanged,
 ) -> tuple[Model, dict]:
-    """Species, the refinement of everything together, perhaps by multislice, and error bars.
-
-    `adjusted`: see `repaired_rounds`.
-    """
-    data: dict = {}
-    for number in range(1, _REFINEMENTS + 1):
-        with folder.progress(config.refinement.max_steps, f"refinement {number}") as tick:
-            data = folder.stage(
-                f"refinement_{number}",
-                lambda model=model, tick=tick: final_stage(model, images, likelihood, config, extent, adjusted, tick),
-            )
-        losses = losses + list(np.atleast_1d(data["losses"]))
-        if not data["changed"]:
-            break
-        model = to_model(following(data), model.microscope)
+    """Species, the refinement of everything together, perhaps by multislice, and error bars."""
+    with folder.progress(config.refinement.max_steps, "refinement") as tick:
+        data = folder.stage("refinement", lambda: final_stage(model, images, likelihood, config, extent, tick))
+    losses = losses + list(np.atleast_1d(data["losses"]))
     model = pipeline.over_background(to_model(data, model.microscope), images, config)
     arrays = {"losses": np.asarray(losses), "volume": first["volume"], "voxel_a": config.reconstruction.voxel_a}
     arrays |= {name: data[name] for name in ("images", "r1", "r", "result")}
@@ -145,7 +130,8 @@ def repaired_rounds(
             break
         if not data["added"]:  # fewer atoms never fit better, so the next round is compared with none before
             lowest = np.inf
-        model = to_model(following(data), model.microscope)
+        following = {name.removeprefix("next_"): data[name] for name in data if name.startswith("next_")}
+        model = to_model(following, model.microscope)
     return best, losses
 
 
@@ -177,38 +163,25 @@ def first_stage(images, microscope, config, extent, tick) -> dict:
 def round_stage(model, images, likelihood, config, extent, adjusted: Adjust, tick) -> dict:
     """One round: fit positions and weights, and say what the next round should start from."""
     solution = pipeline.fit(model, images, likelihood, config, True, _ROUND_STEPS, tick)
+    repaired, removed, added = repair.repaired(adjusted(solution.model), images, likelihood, config, extent)
+    following = {f"next_{name}": value for name, value in to_arrays(repaired).items()}
     return {
-        **to_arrays(solution.model), "losses": solution.losses,
-        **proposed(adjusted(solution.model), images, likelihood, config, extent, 0.0),
+        **to_arrays(solution.model), **following, "losses": solution.losses, "removed": removed, "added": added,
+        "changed": removed + added > 0,
     }  # fmt: skip
 
 
-def proposed(model, images, likelihood, config, extent, bonds) -> dict:
-    """What repair makes of a model, and how many atoms it removed and added."""
-    repaired, removed, added = repair.repaired(model, images, likelihood, config, extent, bonds)
-    arrays = {f"next_{name}": value for name, value in to_arrays(repaired).items()}
-    return arrays | {"removed": removed, "added": added, "changed": removed + added > 0}
-
-
-def following(data: dict) -> dict:
-    """The arrays of the model that `proposed` put beside another one."""
-    return {name.removeprefix("next_"): data[name] for name in data if name.startswith("next_")}
-
-
-def final_stage(model, images, likelihood, config, extent, adjusted: Adjust, tick) -> dict:
-    """Weights once more, species, the refinement of everything together, and what knowing the species repairs."""
-    bonds = _BOND * 2 * covalent_radii(pipeline.species_of(config))
-    atoms, _ = repair.pruned(model, config, extent, bonds)
+def final_stage(model, images, likelihood, config, extent, tick) -> dict:
+    """Weights once more, species, and the refinement of everything together."""
+    atoms, _ = repair.pruned(model, config, extent)
     quietly = lambda *_, **__: None  # noqa: E731
     model = pipeline.fit(Model(atoms, model.microscope), images, likelihood, config, True, _ROUND_STEPS, quietly).model
-    atoms, _ = repair.pruned(model, config, extent, bonds)
+    atoms, _ = repair.pruned(model, config, extent)
     model = pipeline.classified(Model(atoms, model.microscope), config)
     solution = pipeline.fit(model, images, likelihood, config, False, config.refinement.max_steps, tick)
-    found = pipeline.declassified(adjusted(solution.model), config)
     return {
         **to_arrays(solution.model), "losses": solution.losses, "images": np.asarray(solution.images),
         "r1": float(solution.r1), "r": float(solution.r), "result": solution.result,
-        **proposed(found, images, likelihood, config, extent, bonds),
     }  # fmt: skip
 
 

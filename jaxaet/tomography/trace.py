@@ -31,40 +31,29 @@ def trace(
     return positions[kept], heights[order][kept]
 
 
-def keep_apart(
-    positions: Float[np.ndarray, "n 3"], min_distance: float | Float[np.ndarray, " n"]
-) -> Int[np.ndarray, " m"]:
-    """Indices of the points that stay when each, in the order given, removes later ones closer than `min_distance`.
-
-    Å; one for each point allows two of them the mean of theirs.
-    """
-    least = np.broadcast_to(min_distance, len(positions))
+def keep_apart(positions: Float[np.ndarray, "n 3"], min_distance: float) -> np.ndarray:
+    """Indices of the points that stay when each, in the order given, removes later ones closer than `min_distance`."""
     removed = np.zeros(len(positions), bool)
-    neighbours = KDTree(positions).query_ball_point(positions, least.max(initial=0.0))
+    neighbours = KDTree(positions).query_ball_point(positions, min_distance)
     for index, near in enumerate(neighbours):
         if not removed[index]:
             later = np.asarray(near)
-            later = later[later > index]
-            distance = np.linalg.norm(positions[later] - positions[index], axis=1)
-            removed[later[distance < 0.5 * (least[later] + least[index])]] = True
+            removed[later[later > index]] = True
     return np.flatnonzero(~removed)
 
 
 def merge_close(
-    positions: Float[np.ndarray, "n 3"],
-    weights: Float[np.ndarray, " n"],
-    min_distance: float | Float[np.ndarray, " n"],
+    positions: Float[np.ndarray, "n 3"], weights: Float[np.ndarray, " n"], min_distance: float
 ) -> tuple[Float[np.ndarray, "m 3"], Float[np.ndarray, " m"], Int[np.ndarray, " m"]]:
     """Points no closer than `min_distance`, brightest first: each gathers the fainter ones that are too near to it.
 
-    A point stands at the weighted mean of those it gathered, with the sum of their `weights`. `min_distance`: see
-    `keep_apart`. Returns positions, weights and how many points each stands for.
+    A point stands at the weighted mean of those it gathered, with the sum of their `weights`. Returns positions,
+    weights and how many points each stands for.
     """
     order = np.argsort(-weights)
     positions, weights = positions[order], weights[order]
-    kept = keep_apart(positions, np.broadcast_to(min_distance, len(order))[order])
+    kept = keep_apart(positions, min_distance)
     owner = KDTree(positions[kept]).query(positions)[1]
-    owner[kept] = np.arange(len(kept))
     total = np.bincount(owner, weights, len(kept))
     moments = np.stack([np.bincount(owner, weights * axis, len(kept)) for axis in positions.T], axis=1)
     return moments / total[:, None], total, np.bincount(owner)

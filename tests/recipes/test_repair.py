@@ -12,7 +12,7 @@ from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration,
 from jaxaet.inverse import Model, Poisson
 from jaxaet.recipes.config import Calibration, HeterojunctionConfig
 from jaxaet.recipes.pipeline import fit
-from jaxaet.recipes.repair import pruned, repaired
+from jaxaet.recipes.repair import repaired
 from jaxaet.recipes.series import seen_extent
 from jaxaet.specimen import Atoms
 
@@ -118,14 +118,3 @@ def test_an_atom_that_moves_along_the_beam_is_not_two(images):
     model = fit(TRUTH, seen, Poisson(), config, True, 8, lambda *_, **__: None).model
     _, _, removed, added = found(model, seen)
     assert (removed, added) == (0, 0)
-
-
-def test_a_bond_too_short_for_its_elements_is_none():
-    beside = np.r_[COLUMNS, [COLUMNS[0] + [0.0, 1.8, 0.0]]]
-    model = model_of(beside, [1.0, 1.0, 1.0, SULPHUR])
-    apart, _ = pruned(model, CONFIG, EXTENT)
-    assert len(apart) == 4
-    one, joined = pruned(model, CONFIG, EXTENT, np.array([2.2, 1.5, 2.2, 1.7]))
-    assert len(one) == 3
-    assert joined.sum() == 1
-    np.testing.assert_allclose(np.max(one.composition), 1 + SULPHUR)

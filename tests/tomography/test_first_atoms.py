@@ -94,12 +94,6 @@ def test_keep_apart_keeps_the_first_of_close_points():
     assert list(keep_apart(points[[1, 0, 2]], 1.0)) == [0, 2]
 
 
-def test_points_of_different_size_keep_the_mean_of_their_distances():
-    points = np.array([[0.0, 0, 0], [1.5, 0, 0], [3.4, 0, 0]])
-    assert list(keep_apart(points, np.array([2.4, 0.4, 1.0]))) == [0, 1, 2]
-    assert list(keep_apart(points, np.array([2.4, 0.8, 1.0]))) == [0, 2]
-
-
 def test_a_missing_atom_is_found_with_its_strength(cluster):
     images, rest = spots(cluster), cluster[1:]
     residual = Images(images.data - spots(rest).data, images.angles, images.grid)
