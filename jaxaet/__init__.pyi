@@ -37,6 +37,7 @@ from .inverse import (
     Model as Model,
     Poisson as Poisson,
     Problem as Problem,
+    Smooth as Smooth,
     Solution as Solution,
     TrueGradients as TrueGradients,
     calibrate_angles as calibrate_angles,

@@ -69,6 +69,7 @@ EXAMPLES = {
     "Microscope": MODEL.microscope,
     "Model": MODEL,
     "NewtonState": GaussNewton().start(PROBLEM, jnp.ones(())),
+    "Smooth": jaxaet.Smooth.of(jaxaet.Grid((8, 9), 0.3), 1.0),
     "Poisson": Poisson(),
     "Problem": PROBLEM,
     "Solution": Solution(MODEL, IMAGES.data, jnp.ones(2), jnp.ones(()), jnp.ones(()), "Converged."),

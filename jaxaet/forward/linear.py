@@ -50,7 +50,7 @@ class Linear(eqx.Module):
         """The mean images: `atoms` seen by `microscope`, (k, ny, nx) counts."""
         points, weights, variances = _each_apart(atoms, microscope)
         grid = microscope.grid
-        data = jax.lax.map(lambda view: self.splat(*view, variances, grid.shape), (points, weights))
+        data = jax.lax.map(lambda view: self.splat(view[0], view[1], variances, grid.shape), (points, weights))
         data = microscope.scale[:, None, None] * data + microscope.pedestal
         return Images(data if self.correction is None else data + self.correction, microscope.tilts.angles, grid)
 

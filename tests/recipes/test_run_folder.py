@@ -133,9 +133,12 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, config):
 
 def test_metrics_are_strict_json(tmp_path, config):
     with RunFolder.create(tmp_path / "a", config, quiet=True) as folder:
+        folder.warn(["It is late."])
         folder.finish({"rmsd_pm": {"Mo": jnp.asarray(4.5)}, "angles_deg": np.array([1.0, np.nan]), "n": np.int64(3)})
     text = (tmp_path / "a" / "metrics.json").read_text()
-    assert json.loads(text, parse_constant=fail) == {"rmsd_pm": {"Mo": 4.5}, "angles_deg": [1.0, None], "n": 3}
+    assert json.loads(text, parse_constant=fail) == {
+        "rmsd_pm": {"Mo": 4.5}, "angles_deg": [1.0, None], "n": 3, "stage_seconds": {}, "warnings": ["It is late."],
+    }  # fmt: skip
 
 
 def test_provenance_tells_seed_stages_and_memory(tmp_path, config):
