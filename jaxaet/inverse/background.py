@@ -14,8 +14,8 @@ class Smooth(eqx.Module):
     """Averages images with a Gaussian, at knots a fraction of its width apart, and interpolates between them.
 
     An image of one value stays as it is; at an edge counts what lies inside. `rows`, `columns`: (knots, pixels), how
-    much each pixel counts at a knot (dimensionless). `up_rows`, `up_columns`: (pixels, knots), how much each knot counts
-    at a pixel.
+    much each pixel counts at a knot, dimensionless. `up_rows`, `up_columns`: (pixels, knots), how much each knot
+    counts at a pixel.
     """
 
     rows: Float[Array, "p ny"]
