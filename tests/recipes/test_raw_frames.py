@@ -59,7 +59,7 @@ def config_of(frames: Path, *overrides: str) -> RawFramesConfig:
     config = load_config(CONFIG, [
         f"data.path={frames / 'raw.h5'}", f"data.truth={frames / 'truth.h5'}", "specimen.species=[Mo, S]",
         f"instrument.dose_e_per_a2={DOSE}", "calibration.angles=fixed", "reconstruction.thickness_a=10",
-        "surroundings.rounds=1", "error_bars=false", *overrides,
+        "error_bars=false", *overrides,
     ])  # fmt: skip
     assert isinstance(config, RawFramesConfig)
     return config
