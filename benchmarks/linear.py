@@ -27,7 +27,12 @@ class Disagreement(Exception):
 
 def fixed(atoms, scope) -> tuple[np.ndarray, np.ndarray, int]:
     """Weights (n, g), variances (n, g) and the reach in pixels: all that does not move with the atoms."""
-    forward = jax.jit(lambda a, m: (*gaussians(a, m)[1:], Linear().reach(a, m)))
+
+    def described(atoms, microscope):
+        _, weights, variances = gaussians(atoms, microscope)
+        return weights[0, :, 0], variances, Linear().reach(atoms, microscope)
+
+    forward = jax.jit(described)
     weights, variances, reach = forward(atoms, scope)
     return np.asarray(weights), np.asarray(variances), int(np.ceil(reach))
 
