@@ -46,7 +46,7 @@ def run(config: RawFramesConfig, folder: RunFolder) -> dict:
         losses += more
     model, arrays = finished(config, folder, data, Poisson(), model, extent, losses, first)
     metrics: dict = {"atoms": len(model.atoms), "gain": found.gain, "readout_of_the_sum_counts": found.readout}
-    metrics |= {"frames_left_out": int((~np.asarray(found.drift.kept)).sum())}
+    metrics |= {"frames_left_out": int((~np.asarray(found.drift.kept)).sum()), "stage_seconds": folder.stage_seconds}
     metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
     errors, angles = {}, None
     if config.data.truth is not None:

@@ -121,6 +121,11 @@ class RunFolder:
         """Write one line to `run.log` only."""
         self._logger.info(message)
 
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """The wall time of each stage so far, s."""
+        return dict(self._provenance["stage_seconds"])
+
     def warn(self, sentences: Iterable[str]) -> None:
         """Show each sentence now, and in `metrics.json` at the end."""
         for sentence in sentences:
@@ -128,9 +133,8 @@ class RunFolder:
             self._warnings.append(sentence)
 
     def finish(self, metrics: dict) -> None:
-        """Write `metrics.json`, with the seconds of each stage and all warnings, and mark the run as finished."""
-        metrics = metrics | {"stage_seconds": self._provenance["stage_seconds"], "warnings": self._warnings}
-        self.write_json("metrics.json", metrics)
+        """Write `metrics.json`, with all warnings if there were any, and mark the run as finished."""
+        self.write_json("metrics.json", metrics | ({"warnings": self._warnings} if self._warnings else {}))
         self.save_provenance(finished=True)
 
     @contextmanager
