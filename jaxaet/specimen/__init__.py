@@ -1,6 +1,7 @@
 """What is there: atoms, and builders of ideal specimens with known answers."""
 
 from jaxaet.specimen.atoms import Atoms as Atoms
+from jaxaet.specimen.crystal import Crystal as Crystal, monolayer_cell as monolayer_cell
 from jaxaet.specimen.crystals import monolayer as monolayer
 from jaxaet.specimen.defects import (
     with_ripple as with_ripple,
