@@ -20,6 +20,7 @@ from jaxaet.inverse.matching import match_sheet as match_sheet
 from jaxaet.inverse.peaks import find_peaks as find_peaks, fit_peaks as fit_peaks
 from jaxaet.inverse.preconditioner import LARGEST as LARGEST
 from jaxaet.inverse.problem import Model as Model, Problem as Problem
+from jaxaet.inverse.relax import Measurement as Measurement, Relaxed as Relaxed, relax as relax
 from jaxaet.inverse.rfactors import r1_factor as r1_factor, r_factor as r_factor
 from jaxaet.inverse.simulator import Simulator as Simulator
 from jaxaet.inverse.solve import Solution as Solution, solve as solve

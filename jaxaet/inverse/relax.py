@@ -1,26 +1,55 @@
 """Atoms at rest: the minimum of an interatomic energy, alone or against what was measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optimistix as optx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxaet.core import InputError
-from jaxaet.phonons import Energy, forces
+from jaxaet.phonons import Energy, Topology, forces
 from jaxaet.specimen import Crystal
 
 BOLTZMANN = 8.617333262e-5  # eV/K
+_ROUNDS = 10  # of finding the bonds anew
+
+
+class Measurement(eqx.Module):
+    """What a crystal costs against measured atoms, kT Σ (r - r₀)² / 2σ² in eV.
+
+    `positions`: (n, 3) measured, Å. `sigma`: (n, 3), their standard deviations, Å. `temperature`: K, at which the
+    crystal's own energy counts: the sum with it is -kT log of the posterior probability.
+    """
+
+    positions: Float[Array, "n 3"]
+    sigma: Float[Array, "n 3"]
+    temperature: Float[Array, ""]
+
+    def __init__(self, positions, sigma, temperature: ArrayLike = 300.0):
+        self.positions, self.sigma = jnp.asarray(positions, dtype=float), jnp.asarray(sigma, dtype=float)
+        self.temperature = jnp.asarray(temperature, dtype=float)
+
+    def __check_init__(self):
+        if self.positions.shape != self.sigma.shape:
+            raise InputError(
+                f"Positions of shape {self.positions.shape} with error bars of shape {self.sigma.shape} do not fit; "
+                "give both (n, 3)."
+            )
+
+    def __call__(self, crystal: Crystal) -> Float[Array, ""]:
+        """The cost of a crystal, eV."""
+        misfit = (crystal.atoms.positions - self.positions) / self.sigma
+        return BOLTZMANN * self.temperature * jnp.sum(misfit**2) / 2
 
 
 class Relaxed(NamedTuple):
     """What `relax` found.
 
     `crystal`: at the minimum. `energy`: of it, eV, without what a measurement adds. `largest_force`: the largest
-    component of the energy's own forces, eV/Å: 0 at a minimum, what the measurement holds against it otherwise.
+    component of the energy's own forces, eV/Å: 0 at its minimum, else what the measurement holds against it.
     `steps`: taken. `result`: a sentence.
     """
 
@@ -35,63 +64,47 @@ def relax(
     energy: Energy,
     crystal: Crystal,
     free_cell: Sequence[bool] = (False, False, False),
-    measured: Callable[[Crystal], Array] | None = None,
+    measured: Measurement | None = None,
     tolerance: float = 1e-4,
-    max_steps: int = 2000,
+    max_steps: int = 3000,
 ) -> Relaxed:
     """The crystal of least energy near this one, by L-BFGS.
 
-    `free_cell`: which of the cell's vectors may change their length, the atoms moving with them. `measured`: what is
-    added to the energy, eV, from `measurement`: the result is then the most probable crystal (MAP). `tolerance`: eV/Å,
-    of the gradient.
-    Raises `InputError` if the atoms move so far that bonds keep changing.
+    `free_cell`: which of the cell's vectors may change their length, the atoms moving with them. `measured`: what was
+    measured of the atoms; the result is then the most probable crystal (MAP). `tolerance`: of the gradient, eV/Å.
+    `max_steps`: between two searches for bonds.
+    Raises `InputError` if it does not come to rest.
     """
-    cell = crystal.cell
-    free = jnp.asarray(free_cell, float)
-    steps, result = 0, None
-    for _ in range(10):
+    free, steps = jnp.asarray(free_cell, float), 0
+    for _ in range(_ROUNDS):
         topology = energy.topology(crystal)
-
-        def placed(values, start=crystal):
-            moves, stretches = values
-            strained = start.stretched(start.cell * (1 + free * stretches)[:, None])
-            return strained.moved(strained.atoms.positions + moves)
-
-        def cost(values, topology=topology, placed=placed):
-            candidate = placed(values)
-            total = energy(candidate, topology)
-            return total + measured(candidate) if measured is not None else total
-
-        start = (jnp.zeros_like(crystal.atoms.positions), jnp.zeros(3))
-        found, taken, converged = minimise(cost, start, tolerance, max_steps)
-        crystal, steps = placed(found), steps + taken
-        if converged and bool(topology.valid(crystal)):
+        crystal, taken, slope = _minimised(energy, crystal, topology, measured, free, max_steps)
+        steps += int(taken)
+        if float(slope) < tolerance and bool(topology.valid(crystal)):
+            largest = float(jnp.abs(forces(energy, crystal, topology)).max())
             result = f"Converged after {steps} steps, gradient under {tolerance:g} eV/Å."
-            break
-    if result is None:
-        raise InputError(
-            f"The crystal did not come to rest in {steps} steps (cell {np.asarray(cell).round(2).tolist()} Å); start "
-            "nearer to a minimum, or check for atoms that are not bonded."
-        )
-    topology = energy.topology(crystal)
-    largest = float(jnp.abs(forces(energy, crystal, topology)).max())
-    return Relaxed(crystal, float(energy(crystal, topology)), largest, steps, result)
+            return Relaxed(crystal, float(energy(crystal, topology)), largest, steps, result)
+    raise InputError(
+        f"The crystal did not come to rest in {steps} steps, the gradient is {float(slope):.3g} eV/Å; allowed "
+        f"{tolerance:g}; start nearer to a minimum, or check for atoms that are not bonded."
+    )
 
 
-def minimise(cost, start, tolerance: float, max_steps: int):
-    """Where `cost` is least near `start`, the steps taken, and whether its gradient fell under `tolerance`."""
-    solver = optx.LBFGS(rtol=1e-12, atol=1e-12)
-    gradient = jax.jit(jax.grad(cost))
-    solution = optx.minimise(lambda values, _: cost(values), solver, start, max_steps=max_steps, throw=False)
-    slope = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient(solution.value)))
-    return solution.value, int(solution.stats["num_steps"]), slope < tolerance
+@eqx.filter_jit
+def _minimised(energy: Energy, crystal: Crystal, topology: Topology, measured, free, max_steps: int):
+    def placed(values):
+        moves, stretches = values
+        strained = crystal.stretched(crystal.cell * (1 + free * stretches)[:, None])
+        return strained.moved(strained.atoms.positions + moves)
 
+    def cost(values, _):
+        candidate = placed(values)
+        total = energy(candidate, topology)
+        return total if measured is None else total + measured(candidate)
 
-def measurement(
-    positions: Float[Array, "n 3"], sigma: Float[Array, "n 3"], temperature: float
-) -> Callable[[Crystal], Array]:
-    """kT Σ (r - r₀)² / 2σ², eV: what a crystal costs against measured `positions` with error bars `sigma`, both (n, 3)
-    in Å, when its own energy counts as that of a body at `temperature`, K.
-    """
-    weights = BOLTZMANN * temperature / (2 * jnp.asarray(sigma, float) ** 2)
-    return lambda crystal: jnp.sum(weights * (crystal.atoms.positions - positions) ** 2)
+    start = (jnp.zeros_like(crystal.atoms.positions), jnp.zeros(3))
+    solver = optx.LBFGS(rtol=1e-10, atol=1e-10)
+    solution = optx.minimise(cost, solver, start, max_steps=max_steps, throw=False)
+    gradient = jax.grad(cost)(solution.value, None)
+    slope = jnp.max(jnp.stack([jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient)]))
+    return placed(solution.value), solution.stats["num_steps"], slope

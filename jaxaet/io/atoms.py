@@ -94,9 +94,22 @@ def load_atoms(path: str | os.PathLike, species: tuple[str, ...] | None = None) 
     The origin is that of the file in .extxyz and .xyz, and the middle of the cell in .cif and POSCAR.
     `species`: as in `from_ase`. Raises `InputError` if the file is missing, damaged or of another format.
     """
+    return from_ase(_read(Path(path)), species)
+
+
+def load_error_bars(path: str | os.PathLike) -> Float[np.ndarray, "n 3"] | None:
+    """The standard deviation of each coordinate, (n, 3) in Å, of a file that `save_atoms` wrote, or None without them.
+
+    Raises `InputError` as `load_atoms` does.
+    """
+    sigma = _read(Path(path)).arrays.get("sigma")
+    return None if sigma is None else np.asarray(sigma, dtype=float).reshape(-1, 3)
+
+
+def _read(path: Path) -> Any:
+    """The last frame of a file as an `ase.Atoms`, the object's origin at 0."""
     from ase.io import read
 
-    path = Path(path)
     format = _format(path)
     if not path.is_file():
         raise InputError(f"{path} is not a file; give the path of a file of atoms.")
@@ -109,7 +122,7 @@ def load_atoms(path: str | os.PathLike, species: tuple[str, ...] | None = None) 
         ) from error
     if format != "extxyz":
         result.positions -= result.cell.sum(axis=0) / 2
-    return from_ase(result, species)
+    return result
 
 
 def _format(path: Path) -> str:

@@ -35,6 +35,7 @@ from jaxaet.recipes.blocks import (
     Vibration,
     VibrationCorrection,
 )
+from jaxaet.recipes.phonon_blocks import Lattice, RefinedAtoms, Spectra, Supercell
 from jaxaet.recipes.section import Section
 
 
@@ -123,13 +124,26 @@ class RawFramesConfig(Solving):
     dynamic: DynamicStage = DynamicStage()
 
 
+class PhononsInterfaceConfig(Common):
+    """Phonons of a measured interface, beside bulk with the same strain and noise."""
+
+    recipe: Literal["phonons_interface"] = "phonons_interface"
+    precision: Literal["float32", "float64"] = "float64"
+    """Floating-point precision of the whole run; phonons need float64."""
+    data: RefinedAtoms = RefinedAtoms()
+    supercell: Supercell = Supercell()
+    lattice: Lattice = Lattice()
+    spectra: Spectra = Spectra()
+
+
 Config = HeterojunctionConfig | TiltSeriesConfig | RawFramesConfig  # of the recipes that end in atoms
-AnyConfig = Config | SimulationConfig | DynamicConfig
+AnyConfig = Config | SimulationConfig | DynamicConfig | PhononsInterfaceConfig
 RECIPES = {
     "heterojunction": HeterojunctionConfig,
     "tilt_series": TiltSeriesConfig,
     "simulation": SimulationConfig,
     "dynamic": DynamicConfig,
     "raw_frames": RawFramesConfig,
+    "phonons_interface": PhononsInterfaceConfig,
 }
 SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxaet.core import InputError
 from jaxaet.core.errors import known
@@ -100,3 +100,40 @@ def monolayer_cell(material: str, constant: float | None = None, half: float | N
     positions = [[0, 0, 0], [*site, z], [*site, -z]]
     symbols = [metal, chalcogen, chalcogen]
     return Crystal(Atoms.from_symbols(positions, symbols, [THERMAL_U2[s] for s in symbols]), cell)
+
+
+def rectangular_cell(
+    material: str,
+    rows: int,
+    columns: int,
+    spacing: float | None = None,
+    period: float | None = None,
+    half: float | None = None,
+) -> Crystal:
+    """A rectangular supercell of a monolayer: `rows` zigzag rows along y, each of `columns` metals.
+
+    `spacing`: of the rows along x; `period`: of the metals along y; `half`: height of the chalcogens, Å; by default
+    those of the 2H crystal. The order of the atoms is that of `rectangular_sites`.
+    Raises `InputError` for another material, and for an odd number of rows, which does not repeat.
+    """
+    if rows < 2 or rows % 2 or columns < 1:
+        raise InputError(f"{rows} rows of {columns} do not repeat; give an even number of rows and at least 1 column.")
+    unit = monolayer_cell(material, half=half)
+    a = float(unit.cell[1, 1])
+    cells, basis = rectangular_sites(rows, columns)
+    positions = np.asarray(unit.atoms.positions)[basis] + cells @ np.asarray(unit.cell)
+    atoms = eqx.tree_at(lambda atoms: atoms.positions, unit.atoms.select(basis), jnp.asarray(positions))
+    crystal = Crystal(atoms, np.diag([np.sqrt(3) / 2 * a * rows, a * columns, 20.0]))
+    wanted = np.diag([(spacing or np.sqrt(3) / 2 * a) * rows, (period or a) * columns, 20.0])
+    return crystal.stretched(wanted)
+
+
+def rectangular_sites(rows: int, columns: int) -> tuple[Int[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
+    """The primitive cell (n, 3) and the place in it (n,) of each atom of a `rectangular_cell`."""
+    row, column, basis = (index.reshape(-1) for index in np.indices((rows, columns, 3)))
+    return np.stack([row, column + row // 2, np.zeros_like(row)], axis=1), basis
+
+
+def rectangular_multiples(rows: int, columns: int) -> Int[np.ndarray, "3 3"]:
+    """The vectors of a `rectangular_cell` in those of `monolayer_cell`, as rows."""
+    return np.array([[rows, rows // 2, 0], [0, columns, 0], [0, 0, 1]])

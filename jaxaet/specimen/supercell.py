@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 
 from jaxaet.core import InputError
 from jaxaet.specimen.atoms import Atoms
-from jaxaet.specimen.crystal import Crystal
+from jaxaet.specimen.crystal import Crystal, rectangular_multiples
 from jaxaet.specimen.crystals import DICHALCOGENIDES
 
 METALS = tuple(dict.fromkeys(entry[0] for entry in DICHALCOGENIDES.values()))
@@ -214,13 +214,12 @@ def _closed(atoms, lattice, first, start, rows, columns, periods) -> InterfaceCe
     cell = np.diag([width, length, 20.0 + np.ptp(positions[:, 2])])
     middle = centre[rows[0] - 1 : rows[0] + 1, 0].mean()
     positions = positions - [centre[0, 0], centre[:, 1].mean() - length / 2, positions[:, 2].mean()]
-    multiples = np.array([[total, total // 2, 0], [0, columns, 0], [0, 0, 1]])
     return InterfaceCell(
         Crystal(Atoms(positions, atoms.composition[inside], atoms.u2[inside], atoms.species, atoms.species_u2), cell),
         inside,
         np.column_stack([row, column + (row + first) // 2 - first // 2, np.zeros_like(row)]),
         places,
-        multiples,
+        rectangular_multiples(total, columns),
         positions[:, 0] + centre[0, 0] - middle,
         PLACES * total * columns - len(inside),
         length / periods[:, 1] - 1,

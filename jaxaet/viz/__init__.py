@@ -10,6 +10,12 @@ from jaxaet.viz.images import (
     tilt_series_figure as tilt_series_figure,
     volume_figure as volume_figure,
 )
+from jaxaet.viz.phonons import (
+    controls_figure as controls_figure,
+    displacements_figure as displacements_figure,
+    interface_figure as interface_figure,
+    unfolded_figure as unfolded_figure,
+)
 from jaxaet.viz.progress import angles_figure as angles_figure, convergence_figure as convergence_figure
 from jaxaet.viz.report import write_report as write_report
 from jaxaet.viz.save import save_figure as save_figure

@@ -1,0 +1,142 @@
+"""Pictures of phonons: densities of states, unfolded bands, localisation, displacements."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxaet.viz.elements import colour, radius
+from jaxaet.viz.style import BLUE, GREEN, GREY, ORANGE, SKY, dress, new_figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+CORNERS = ("Γ", "M", "K", "Γ")
+LAYER_NAMES = {"free": "free bulk", "strained": "strained bulk", "matched": "strained bulk with noise"}
+LAYER_COLOURS = {"free": GREY, "strained": SKY, "matched": ORANGE}
+
+
+def interface_figure(
+    energies: Float[np.ndarray, " e"], found: Mapping, marked: Sequence[float]
+) -> "matplotlib.figure.Figure":
+    """Density of states with its bulk fit, the residual with its spread, and both participation ratios.
+
+    `energies`: meV. `found`: the arrays density, density_spread, reference_matched, shares_matched, residual_matched,
+    residual_spread (per meV), energies, participation and interface_participation of the modes. `marked`: meV.
+    """
+    figure = new_figure(6.4)
+    top, left, ratio, weighted = figure.subplots(4, 1, sharex=True, height_ratios=[2, 1.2, 1.4, 1.4])
+    fit = found["shares_matched"] @ found["reference_matched"]
+    top.plot(energies, found["density"], color=ORANGE, linewidth=1, label="interface cell")
+    spread = found["density_spread"]
+    top.fill_between(energies, found["density"] - spread, found["density"] + spread, color=ORANGE, alpha=0.25, linewidth=0)
+    top.plot(energies, fit, color=BLUE, linewidth=1, label="bulk, same strain and noise")
+    top.legend(fontsize=6.5, frameon=False)
+    dress(top, y="states\n(1/meV/atom)")
+    _residual(left, energies, found["residual_matched"], ORANGE, "")
+    left.fill_between(
+        energies, -2 * found["residual_spread"], 2 * found["residual_spread"], color=GREY, alpha=0.3, linewidth=0
+    )
+    dress(left, y="beyond bulk\n(grey: ±2σ)")
+    modes = np.ravel(found["energies"])
+    ratio.plot(modes, np.ravel(found["participation"]), ".", color=GREY, markersize=1.5)
+    dress(ratio, y="participation\nratio")
+    count = found["energies"].shape[1] / 3
+    weighted.plot(modes, np.ravel(found["interface_participation"]) * count, ".", color=BLUE, markersize=1.5)
+    weighted.axhline(1, color="black", linewidth=0.6, linestyle="--")
+    dress(weighted, x="energy (meV)", y="interface-weighted\n× atoms")
+    for axes in (top, left, ratio, weighted):
+        for energy in marked:
+            axes.axvline(energy, color=GREEN, linewidth=0.6, linestyle=":")
+    weighted.set_xlim(float(energies[0]), float(energies[-1]))
+    return figure
+
+
+def unfolded_figure(
+    energies: Float[np.ndarray, " e"], maps: Mapping[str, Float[np.ndarray, "k e"]], ticks: Sequence[int]
+) -> "matplotlib.figure.Figure":
+    """Spectral functions side by side, darker where there is more.
+
+    `energies`: meV. `maps`: (k, e) by title. `ticks`: the rows of Γ, M, K, Γ.
+    """
+    figure = new_figure(3.2)
+    panels = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
+    for axes, (title, values) in zip(panels, maps.items(), strict=True):
+        top = float(np.percentile(values, 99.5))
+        extent = (0.0, float(len(values) - 1), float(energies[0]), float(energies[-1]))
+        axes.imshow(
+            np.sqrt(np.clip(values, 0, top)).T, origin="lower", aspect="auto", extent=extent, cmap="magma_r",
+            interpolation="nearest",
+        )  # fmt: skip
+        axes.set_xticks(list(ticks), CORNERS)
+        for tick in ticks[1:-1]:
+            axes.axvline(tick, color=GREY, linewidth=0.4)
+        dress(axes, title, y="energy (meV)" if axes is panels[0] else "", frame=True)
+    return figure
+
+
+def controls_figure(
+    energies: Float[np.ndarray, " e"], found: Mapping[str, Mapping], marked: Sequence[float]
+) -> "matplotlib.figure.Figure":
+    """What bulk leaves of the density, for each geometry (rows) and each layer of references (colours).
+
+    `energies`: meV. `found`: by title, the arrays residual_free, residual_strained, residual_matched, per meV and atom,
+    and their relative norms. `marked`: meV.
+    """
+    figure = new_figure(1.6 * len(found) + 0.6)
+    panels = figure.subplots(len(found), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (title, arrays) in zip(panels, found.items(), strict=True):
+        for layer, name in LAYER_NAMES.items():
+            label = f"{name}: {100 * float(arrays[f'relative_{layer}']):.0f} %"
+            _residual(axes, energies, arrays[f"residual_{layer}"], LAYER_COLOURS[layer], label)
+        for energy in marked:
+            axes.axvline(energy, color=GREEN, linewidth=0.6, linestyle=":")
+        axes.legend(fontsize=6, frameon=False, ncols=3, loc="lower right")
+        dress(axes, title, x="energy (meV)" if axes is panels[-1] else "", y="beyond bulk")
+    panels[0].set_xlim(float(energies[0]), float(energies[-1]))
+    return figure
+
+
+def displacements_figure(
+    positions: Float[np.ndarray, "n 3"],
+    symbols: Sequence[str],
+    moves: Float[np.ndarray, "m n 3"],
+    energies: Float[np.ndarray, " m"],
+    shares: Float[np.ndarray, " m"],
+) -> "matplotlib.figure.Figure":
+    """Modes as arrows on the atoms seen from the top, and below each from the side.
+
+    `positions`: Å; `moves`: displacements (m, n, 3) in any unit, each mode scaled to a longest arrow of 1.5 Å;
+    `energies`: meV; `shares`: enrichment at the interface.
+    """
+    extent = np.ptp(positions, axis=0)
+    width = 6.4
+    height = len(moves) * (width * (extent[1] + extent[2] + 3) / (extent[0] + 3) + 0.45)
+    figure = new_figure(height)
+    panels = figure.subplots(
+        2 * len(moves), 1, squeeze=False, height_ratios=[extent[1] + 2, extent[2] + 3] * len(moves)
+    )[:, 0]
+    faces, sizes = [colour(s) for s in symbols], [12 * radius(s) ** 2 for s in symbols]
+    for number, move in enumerate(moves):
+        arrows = 1.5 * move / np.linalg.norm(move, axis=1).max()
+        for axes, axis in zip(panels[2 * number : 2 * number + 2], (1, 2), strict=True):
+            order = np.argsort(positions[:, 3 - axis] if axis == 1 else -positions[:, 1])
+            axes.scatter(
+                positions[order, 0], positions[order, axis], s=np.array(sizes)[order], c=np.array(faces)[order],
+                edgecolors="black", linewidths=0.2,
+            )  # fmt: skip
+            axes.quiver(
+                positions[:, 0], positions[:, axis], arrows[:, 0], arrows[:, axis], angles="xy", scale_units="xy",
+                scale=1, width=0.002, color=ORANGE, zorder=3,
+            )  # fmt: skip
+            axes.set_aspect("equal")
+            title = f"{energies[number]:.1f} meV at Γ, {shares[number]:.1f} × its share at the interface"
+            dress(axes, title if axis == 1 else "", y="y (Å)" if axis == 1 else "z (Å)")
+    dress(panels[-1], x="x (Å)", y="z (Å)")
+    return figure
+
+
+def _residual(axes, energies, values, shade: str, label: str) -> None:
+    axes.plot(energies, values, color=shade, linewidth=0.9, label=label or None)
+    axes.axhline(0, color="black", linewidth=0.4)
