@@ -25,7 +25,17 @@ ATOMS = jaxaet.Atoms.from_symbols([[0, 0, 0], [1, 2, 3]], ["W", "Se"], u2=0.01)
 IMAGES = jaxaet.Images(jnp.ones((1, 4, 6)), TILTS.angles, GRID)
 MODEL = Model(ATOMS, jaxaet.Microscope(BEAM, DETECTOR, TILTS, GRID))
 PROBLEM = Problem(jaxaet.Linear(), MODEL, IMAGES, lambda m: m.atoms.positions, Poisson())
+CRYSTAL = jaxaet.Crystal(ATOMS, 20 * jnp.eye(3))
+CONSTANTS = jaxaet.ForceConstants([[0, 1]], [[0, 0, 0]], jnp.ones((1, 3, 3)))
 EXAMPLES = {
+    "Crystal": CRYSTAL,
+    "Energy": jaxaet.StillingerWeber(),
+    "ForceConstants": CONSTANTS,
+    "Measurement": jaxaet.Measurement(jnp.ones((2, 3)), jnp.ones((2, 3))),
+    "Modes": jaxaet.phonons(CONSTANTS, CRYSTAL, jnp.zeros((1, 3))),
+    "Sites": jaxaet.Sites([[0, 0, 0]], [0], jnp.eye(3), 1),
+    "StillingerWeber": jaxaet.StillingerWeber(),
+    "Topology": jaxaet.StillingerWeber().topology(CRYSTAL),
     "Aberrations": jaxaet.Aberrations(),
     "AtomPlanes": AtomPlanes(3),
     "Blurred": jaxaet.Blurred(),
@@ -79,7 +89,7 @@ EXAMPLES = {
     "Window": Window(PROBLEM, jnp.zeros(3)),
     "Volume": jaxaet.Volume(jnp.ones((2, 3, 4)), jnp.zeros(3), 0.5),
 }
-ROOMS = ("core", "forward", "instrument", "inverse", "restore", "specimen", "tomography")
+ROOMS = ("core", "forward", "instrument", "inverse", "phonons", "restore", "specimen", "tomography")
 
 
 def public_classes():

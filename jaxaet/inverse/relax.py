@@ -75,7 +75,7 @@ def relax(
     `max_steps`: between two searches for bonds.
     Raises `InputError` if it does not come to rest.
     """
-    free, steps = jnp.asarray(free_cell, float), 0
+    free, steps, slope = jnp.asarray(free_cell, float), 0, jnp.inf
     for _ in range(_ROUNDS):
         topology = energy.topology(crystal)
         crystal, taken, slope = _minimised(energy, crystal, topology, measured, free, max_steps)

@@ -61,8 +61,8 @@ def from_phonopy(phonopy: Any) -> tuple[Crystal, ForceConstants]:
         raise InputError("The phonopy object holds no force constants; produce or load them first.")
     if constants.ndim != 4 or constants.shape[1:] != (len(phonopy.supercell), 3, 3):
         raise InputError(
-            f"Force constants of shape {constants.shape} do not fit a supercell of {len(phonopy.supercell)} atoms; give "
-            "(n, supercell atoms, 3, 3)."
+            f"Force constants of shape {constants.shape} do not fit {len(phonopy.supercell)} atoms of a supercell; "
+            "give (n, supercell atoms, 3, 3)."
         )
     to_primitive = primitive.p2s_map
     rows = to_primitive if len(constants) == len(phonopy.supercell) else np.arange(len(primitive))

@@ -39,8 +39,8 @@ class ForceConstants(eqx.Module):
     def dynamical_matrix(self, q: Float[Array, "3"], masses: Float[Array, " n"]) -> Complex[Array, "3n 3n"]:
         """D(q) = Σ_S Φ(i 0, j S) exp(2πi q·S) / √(M_i M_j), in eV/Å²/amu, Hermitian.
 
-        `q`: in the reciprocal vectors of the cell; `masses`: (n,) amu. The phase is that of the cell, not of the atom in
-        it, so eigenvectors are periodic in q.
+        `q`: in the reciprocal vectors of the cell; `masses`: (n,) amu. The phase is that of the cell, not of the atom
+        in it, so eigenvectors are periodic in q.
         """
         n = len(masses)
         i, j = self.pairs.T

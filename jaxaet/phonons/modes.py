@@ -1,5 +1,7 @@
 """Vibrational modes: frequencies, eigenvectors, group velocities."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -93,7 +95,7 @@ def mean_energy(
 
     By Hellmann-Feynman: d(ω²) = e† dD e, with the projector onto the modes held fixed, which is exact where they are
     apart from all others. The gradient comes as a crystal of derivatives: positions in meV/Å, cell, masses.
-    Raises `InputError` if one of the modes is degenerate with a mode that is left out, for then the mean has no gradient.
+    Raises `InputError` if one of the modes is degenerate with one that is left out: the mean then has no gradient.
     """
     q, modes = jnp.asarray(q, float), np.asarray(modes, int).reshape(-1)
     found = phonons(force_constants(energy, crystal, topology), crystal, q[None])
@@ -103,8 +105,8 @@ def mean_energy(
     if gaps.size and gaps.min() < SAME:
         together = np.flatnonzero(np.abs(energies - energies[inside][gaps.min(axis=1).argmin()]) < SAME)
         raise InputError(
-            f"Modes {modes.tolist()} at q = {np.asarray(q).tolist()} are degenerate with others and have no gradient of "
-            f"their own; allowed all of a degenerate set; take {together.tolist()} together."
+            f"Modes {modes.tolist()} at q = {np.asarray(q).tolist()} are degenerate with others and have no gradient "
+            f"of their own; allowed all of a degenerate set; take {together.tolist()} together."
         )
     vectors = found.eigenvectors[0][:, modes]
 
@@ -131,5 +133,5 @@ def path(corners: Float[np.ndarray, "c 3"], steps: int) -> Float[np.ndarray, "k 
     """Wave vectors along straight lines from corner to corner, `steps` to each line and the last corner, (k, 3)."""
     corners = np.asarray(corners, float)
     shares = np.arange(steps)[:, None] / steps
-    lines = [start + shares * (end - start) for start, end in zip(corners[:-1], corners[1:], strict=True)]
+    lines = [start + shares * (end - start) for start, end in itertools.pairwise(corners)]
     return np.concatenate([*lines, corners[-1:]])

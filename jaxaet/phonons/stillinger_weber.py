@@ -1,6 +1,5 @@
 """The Stillinger-Weber potential of dichalcogenide monolayers and their lateral heterostructures."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -37,8 +36,8 @@ SWITCH = (0.25, 0.35)  # |cos θ - cos θ0| between which an angle is switched o
 class StillingerWeber(Energy):
     """Bonds metal-chalcogen and the angles at and between them, for Mo, W, S, Se and Te, any mixture and any vacancy.
 
-    It gives forces, relaxed structures and dynamics; its phonon frequencies are off by 5 to 20 % (`ValenceForceField`
-    quotes them better). Neither metals nor chalcogens act on each other directly, and there are no charges, so no
+    It gives forces, relaxed structures and dynamics; its phonon frequencies are off by 5 to 20 %.
+    Neither metals nor chalcogens act on each other directly, and there are no charges, so no
     splitting of longitudinal and transverse optical modes.
     `sigma`: (6,) Å, `cutoff`: (6,) in σ, `strength`: (6,) eV, `repulsion`: (6,), of each bond. `stiffness`: (21,) eV
     of each angle. Source: J.-W. Jiang, Acta Mech. Solida Sin. 32, 17 (2019); LAMMPS pair style sw/mod, whose force,

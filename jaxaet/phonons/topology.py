@@ -1,6 +1,4 @@
-"""Which atoms of a crystal are bonded, and which bonds make an angle: found once, used while the atoms move a little."""
-
-from collections.abc import Callable
+"""Which atoms of a crystal are bonded and which bonds make an angle: found once, used while the atoms move a little."""
 
 import equinox as eqx
 import jax
@@ -94,11 +92,20 @@ def find_topology(
     angle_images = np.stack([images[left], images[right]], axis=1)
     pairs, pair_images, slots = pair_list(bonds, bond_images, angles, angle_images, len(crystal))
     return Topology(
-        *map(jnp.asarray, (bonds, bond_images, kinds[once], angles, angle_images)),
-        jnp.asarray(np.stack([kinds[left], kinds[right], triples], axis=1)),
-        *map(jnp.asarray, (pairs, pair_images, slots)),
-        crystal.atoms.positions, crystal.cell, jnp.asarray(float(cutoffs.max())), jnp.asarray(float(skin)),
-    )  # fmt: skip
+        bonds=jnp.asarray(bonds),
+        bond_images=jnp.asarray(bond_images),
+        bond_kinds=jnp.asarray(kinds[once]),
+        angles=jnp.asarray(angles),
+        angle_images=jnp.asarray(angle_images),
+        angle_kinds=jnp.asarray(np.stack([kinds[left], kinds[right], triples], axis=1)),
+        pairs=jnp.asarray(pairs),
+        pair_images=jnp.asarray(pair_images),
+        slots=jnp.asarray(slots),
+        positions=crystal.atoms.positions,
+        cell=crystal.cell,
+        reach=jnp.asarray(float(cutoffs.max())),
+        skin=jnp.asarray(float(skin)),
+    )
 
 
 def one_species(crystal: Crystal) -> Int[np.ndarray, " n"]:
@@ -201,5 +208,3 @@ def assemble(
     ]
     parts = jnp.concatenate([*bonds, *(block for row in corner for block in row)])
     return jax.ops.segment_sum(parts, topology.slots, num_segments=len(topology.pairs))
-
-

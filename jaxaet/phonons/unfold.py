@@ -33,7 +33,9 @@ class Sites(eqx.Module):
         self.basis_size = basis_size
         determinant = np.linalg.det(np.asarray(multiples, float))
         if abs(determinant) < 0.5:
-            raise InputError(f"The multiples {np.asarray(multiples).tolist()} make no supercell; give independent rows.")
+            raise InputError(
+                f"The multiples {np.asarray(multiples).tolist()} make no supercell; give independent rows."
+            )
         inside = np.asarray(cells, float) @ np.linalg.inv(np.asarray(multiples, float))
         home = np.round((inside - np.floor(inside + 1e-6)) * abs(determinant)).astype(int)
         table = np.column_stack([home, np.asarray(basis)])
@@ -57,24 +59,25 @@ def assign_sites(
     Å, in the frame of the crystal. The origin is refined from that of the first atom of the first place on.
     Raises `InputError` for two atoms on one site.
     """
-    positions, primitive = np.asarray(crystal.atoms.positions, float), np.linalg.inv(multiples) @ np.asarray(crystal.cell)
-    inverse, basis = np.linalg.inv(primitive), np.asarray(basis, float)
-    flat = np.array([1.0, 1.0, 1.0 if crystal.periodic[2] else 0.0])
-    best = None
-    for start in positions[: len(basis)]:
-        origin = (start - basis[0]) * flat
+    positions, basis = np.asarray(crystal.atoms.positions, float), np.asarray(basis, float)
+    primitive = np.linalg.inv(multiples) @ np.asarray(crystal.cell, float)
+    atoms, flat = np.arange(len(positions)), np.array(crystal.periodic, float)
+
+    def assigned(origin):  # the cell, the place and the misfit of each atom
+        offsets = positions[:, None] - origin - basis
+        cells = np.round(offsets @ np.linalg.inv(primitive)) * flat
+        misfit = offsets - cells @ primitive
+        place = np.argmin(np.sum(misfit**2, axis=2), axis=1)
+        return cells[atoms, place].astype(int), place, misfit[atoms, place]
+
+    def settled(origin):
         for _ in range(rounds):
-            offsets = positions[:, None] - origin - basis
-            cells = np.round(offsets @ inverse) * flat
-            misfit = offsets - cells @ primitive
-            place = np.argmin(np.sum(misfit**2, axis=2), axis=1)
-            chosen = misfit[np.arange(len(place)), place]
-            origin = origin + np.median(chosen, axis=0)
-        error = np.mean(np.sum(chosen**2, axis=1))
-        if best is None or error < best[0]:
-            best = (error, cells[np.arange(len(place)), place].astype(int), place)
-    assert best is not None
-    return Sites(best[1], best[2], multiples, len(basis))
+            origin = origin + np.median(assigned(origin)[2], axis=0)
+        return assigned(origin)
+
+    tried = [settled((start - basis[0]) * flat) for start in positions[: len(basis)]]
+    cells, place, _ = min(tried, key=lambda found: float(np.sum(found[2] ** 2)))
+    return Sites(cells, place, multiples, len(basis))
 
 
 @jax.jit
@@ -111,7 +114,7 @@ def unfold(
 def spectral_function(
     energies: Float[Array, "k j"], weights: Float[Array, "k j"], grid: Float[Array, " e"], width: float | Array
 ) -> Float[Array, "k e"]:
-    """The unfolded modes as a picture, (k, e): weights per meV on the energies `grid`, Gaussians of rms `width`, meV."""
+    """The unfolded modes as a picture, (k, e): weights per meV on the energies `grid`, Gaussians of rms `width` meV."""
     return jax.lax.map(
         lambda point: point[1] @ gaussian(grid[None, :] - point[0][:, None], jnp.asarray(width, float)),
         (energies, weights),

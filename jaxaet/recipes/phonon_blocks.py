@@ -34,15 +34,15 @@ class Supercell(Section):
     @model_validator(mode="after")
     def rows_repeat(self):
         if sum(self.rows) % 2:
-            raise ValueError(f"found rows {self.rows}; allowed an even sum, for zigzag rows repeat in pairs; change one.")
+            raise ValueError(
+                f"found rows {self.rows}; allowed an even sum, for zigzag rows repeat in pairs; change one."
+            )
         return self
 
 
 class Lattice(Section):
     """How the atoms act on each other."""
 
-    energy: Literal["stillinger_weber", "valence"] = "stillinger_weber"
-    """stillinger_weber moves atoms; valence quotes frequencies: its geometry is still that of stillinger_weber."""
     hessian: Literal["full", "gauss_newton", "thermal"] = "full"
     """full: second derivatives; gauss_newton: without prestress, none imaginary; thermal: mean over moving atoms."""
     temperature_k: float = Field(default=300.0, gt=0, le=5000)

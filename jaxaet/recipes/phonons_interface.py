@@ -31,8 +31,8 @@ from jaxaet.recipes.spectra import (
     constants_of,
     density,
     energies_of,
-    mover,
     moved,
+    potential,
     reference,
     sides,
 )
@@ -60,10 +60,14 @@ def run(config: PhononsInterfaceConfig, folder: RunFolder) -> dict:
     metrics: dict = {"supercell": census(cell, config)}
     found = {name: folder.stage(name, lambda name=name: spectrum(config, name, cell, sigma)) for name in GEOMETRIES}
     for name in GEOMETRIES:
-        found[name] |= folder.stage(f"bulk_{name}", lambda name=name: controls(config, folder, name, cell, sigma, found))
+        found[name] |= folder.stage(
+            f"bulk_{name}", lambda name=name: controls(config, folder, name, cell, sigma, found)
+        )
         found[name] |= folder.stage(f"unfolded_{name}", lambda name=name: unfolded(config, cell, found[name]))
         metrics[name] = numbers(config, found[name])
-    metrics["peaks"] = {f"{energy:g}_mev": peak_table(config, energy, found) for energy in config.spectra.looked_for_mev}
+    metrics["peaks"] = {
+        f"{energy:g}_mev": peak_table(config, energy, found) for energy in config.spectra.looked_for_mev
+    }
     metrics["result"] = " ".join(sentence(energy, found, config) for energy in config.spectra.looked_for_mev)
     write(config, folder, cell, sigma, found, metrics)
     return metrics
@@ -78,7 +82,9 @@ def measured_atoms(config: PhononsInterfaceConfig) -> tuple[Atoms, np.ndarray]:
     if sigma is None:
         missing = sorted(set(atoms.symbols) - set(table))
         if missing:
-            raise InputError(f"data.sigma_pm says nothing of {missing} and {file} has no error bars; add those species.")
+            raise InputError(
+                f"data.sigma_pm says nothing of {missing} and {file} has no error bars; add those species."
+            )
         sigma = np.repeat(np.array([[table[s]] for s in atoms.symbols]) / 100 / np.sqrt(3), 3, axis=1)
     if file is None:
         noise = sigma * np.asarray(jax.random.normal(noise_key, sigma.shape))
@@ -89,7 +95,7 @@ def measured_atoms(config: PhononsInterfaceConfig) -> tuple[Atoms, np.ndarray]:
 def census(cell: InterfaceCell, config: PhononsInterfaceConfig) -> dict:
     """What the supercell holds, and how well it closes."""
     names, counts = np.unique(cell.crystal.atoms.symbols, return_counts=True)
-    energy = mover()
+    energy = potential()
     topology = energy.topology(cell.crystal)
     lengths = np.linalg.norm(np.asarray(topology.bond_vectors(cell.crystal)), axis=1)
     return {
@@ -105,7 +111,7 @@ def census(cell: InterfaceCell, config: PhononsInterfaceConfig) -> dict:
 def spectrum(config: PhononsInterfaceConfig, geometry: str, cell: InterfaceCell, sigma) -> dict:
     """The crystal in one geometry, its modes' energies, densities and localisation."""
     crystal = moved(config, geometry, cell.crystal, sigma)
-    options, energy = config.spectra, mover()
+    options, energy = config.spectra, potential()
     topology = energy.topology(crystal)
     constants = constants_of(config, crystal)
     modes = phonons(constants, crystal, jnp.asarray(mesh((*options.mesh, 1))))
@@ -249,10 +255,12 @@ def sentence(energy: float, found: dict, config: PhononsInterfaceConfig) -> str:
     relaxed = nearest(config, found["relaxed"], "strained", energy)
     also = "also" if relaxed else "not"
     if certain < CERTAIN:
-        return start + f"at {probable.energy:.1f} meV in the most probable structure, within the noise ({certain:.1f} σ)."
+        return (
+            start + f"at {probable.energy:.1f} meV in the most probable structure, within the noise ({certain:.1f} σ)."
+        )
     return start + (
-        f"survives all controls at {probable.energy:.1f} meV ({certain:.1f} σ); it is {also} there when the interface is "
-        "relaxed."
+        f"survives all controls at {probable.energy:.1f} meV ({certain:.1f} σ); it is {also} there when the interface "
+        "is relaxed."
     )
 
 
@@ -274,7 +282,9 @@ def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, me
     with folder.writing("results.h5") as file:
         save_arrays(file, arrays | {"energy": (grid, "meV", "energy")}, {"width_mev": config.spectra.width_mev})
     listed = save_figures(folder, drawn(config, cell, found, grid))
-    view = atoms_view(np.asarray(best.atoms.positions), list(best.atoms.symbols), sigma, title="Most probable supercell")
+    view = atoms_view(
+        np.asarray(best.atoms.positions), list(best.atoms.symbols), sigma, title="Most probable supercell"
+    )
     provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
     write_report(
         folder.path / "report.html", f"jaxaet: {config.recipe}", metrics["result"], metrics, listed, view,
@@ -308,7 +318,7 @@ def drawn(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict, grid
     vectors = np.asarray(modes.eigenvectors[0].real).reshape(len(crystal), 3, -1)[:, :, chosen]
     moves = np.moveaxis(vectors / np.sqrt(np.asarray(crystal.masses))[:, None, None], 2, 0)
     figures.append((
-        "Modes", "Displacements of the modes at Γ with the largest share at the interface near the energies looked for.",
+        "Modes", "Displacements at Γ: near each energy looked for the mode with the largest share at the interface.",
         displacements_figure(np.asarray(crystal.atoms.positions), list(crystal.atoms.symbols), moves,
                              energies[chosen], share[chosen]),
     ))  # fmt: skip

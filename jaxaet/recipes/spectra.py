@@ -45,14 +45,14 @@ def energies_of(config: PhononsInterfaceConfig) -> Float[np.ndarray, " e"]:
     return np.arange(0, options.largest_mev, options.width_mev / STEP_PER_WIDTH)
 
 
-def mover() -> Energy:
-    """The energy that moves atoms."""
+def potential() -> Energy:
+    """The interatomic energy."""
     return StillingerWeber()
 
 
 def constants_of(config: PhononsInterfaceConfig, crystal: Crystal) -> ForceConstants:
     """The force constants the configuration names."""
-    energy = mover()
+    energy = potential()
     topology = energy.topology(crystal)
     kinds = {"full": force_constants, "gauss_newton": gauss_newton_constants}
     if config.lattice.hessian == "thermal":
@@ -67,8 +67,8 @@ def moved(config: PhononsInterfaceConfig, geometry: str, crystal: Crystal, sigma
         return crystal
     if geometry == "map":
         measured = Measurement(crystal.atoms.positions, sigma, config.lattice.temperature_k)
-        return relax(mover(), crystal, measured=measured).crystal
-    return relax(mover(), crystal, (free_cell, free_cell, False)).crystal
+        return relax(potential(), crystal, measured=measured).crystal
+    return relax(potential(), crystal, (free_cell, free_cell, False)).crystal
 
 
 def density(config: PhononsInterfaceConfig, crystal: Crystal, counts: tuple[int, int]) -> Float[np.ndarray, " e"]:
@@ -99,7 +99,7 @@ def reference(config: PhononsInterfaceConfig, geometry: str, layer: str, side: S
     """The density of bulk: free, strained as its side of the crystal, or with that side's coordinate noise too and put
     through the same geometry."""
     if layer == "free":
-        crystal = relax(mover(), monolayer_cell(side.material), (True, True, False)).crystal
+        crystal = relax(potential(), monolayer_cell(side.material), (True, True, False)).crystal
         return density(config, crystal, (DENSE, DENSE))
     rows, columns = 2 * max((max(config.supercell.rows) + 1) // 2, 1), config.supercell.columns
     crystal = rectangular_cell(side.material, rows, columns, side.spacing, side.period, side.half)

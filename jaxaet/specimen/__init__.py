@@ -19,5 +19,5 @@ from jaxaet.specimen.heterojunction import (
     paper_heterojunction as paper_heterojunction,
 )
 from jaxaet.specimen.nanoparticle import nanoparticle as nanoparticle
-from jaxaet.specimen.supercell import InterfaceCell as InterfaceCell, interface_cell as interface_cell
 from jaxaet.specimen.stacks import twisted_stack as twisted_stack
+from jaxaet.specimen.supercell import InterfaceCell as InterfaceCell, interface_cell as interface_cell

@@ -35,7 +35,8 @@ class Crystal(eqx.Module):
             content = jnp.sum(atoms.composition, axis=1)
             masses = atoms.composition @ masses_of(atoms.species) / jnp.where(content > 0, content, 1.0)
         self.masses = jnp.asarray(masses, dtype=float)
-        self.periodic = tuple(bool(p) for p in periodic)
+        first, second, third = periodic
+        self.periodic = (bool(first), bool(second), bool(third))
 
     def __check_init__(self):
         if self.cell.shape != (3, 3) or self.masses.shape != (len(self.atoms),):
@@ -125,7 +126,7 @@ def rectangular_cell(
     atoms = eqx.tree_at(lambda atoms: atoms.positions, unit.atoms.select(basis), jnp.asarray(positions))
     crystal = Crystal(atoms, np.diag([np.sqrt(3) / 2 * a * rows, a * columns, 20.0]))
     wanted = np.diag([(spacing or np.sqrt(3) / 2 * a) * rows, (period or a) * columns, 20.0])
-    return crystal.stretched(wanted)
+    return crystal.stretched(jnp.asarray(wanted))
 
 
 def rectangular_sites(rows: int, columns: int) -> tuple[Int[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:

@@ -5,8 +5,8 @@ from jaxtyping import Float
 
 from jaxaet.core import InputError
 
-# Standard atomic weights, amu: abridged values of IUPAC, Prohaska et al., Pure Appl. Chem. 94, 573 (2022); of an element
-# without one, the mass number of its longest-lived isotope.
+# Standard atomic weights, amu: abridged values of IUPAC, Prohaska et al., Pure Appl. Chem. 94, 573 (2022); of an
+# element without one, the mass number of its longest-lived isotope.
 MASSES = {
     "H": 1.008, "He": 4.0026, "Li": 6.94, "Be": 9.0122, "B": 10.81, "C": 12.011, "N": 14.007, "O": 15.999, "F": 18.998,
     "Ne": 20.180, "Na": 22.990, "Mg": 24.305, "Al": 26.982, "Si": 28.085, "P": 30.974, "S": 32.06, "Cl": 35.45,

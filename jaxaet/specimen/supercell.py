@@ -64,7 +64,9 @@ def interface_cell(
     two atoms claim one site.
     """
     if min(*rows, columns) < 1 or sum(rows) % 2:
-        raise InputError(f"{rows} rows of {columns} metals close no cell; give an even sum of rows and 1 column or more.")
+        raise InputError(
+            f"{rows} rows of {columns} metals close no cell; give an even sum of rows and 1 column or more."
+        )
     symbols = atoms.symbols
     lattice = index_sheet(np.asarray(atoms.positions, float), symbols, pair)
     metals = {tuple(site[:2]): atom for atom, site in enumerate(lattice.sites) if site[2] == 0}
@@ -74,22 +76,22 @@ def interface_cell(
     fitting = [start for start in starts if _complete(metals, first, total, start, columns, pair, symbols, rows)]
     if not fitting:
         raise InputError(
-            f"No strip of {rows[0]} + {rows[1]} complete rows of {columns} metals crosses the interface; give fewer rows "
-            "or columns, or a larger sheet."
+            f"No strip of {rows[0]} + {rows[1]} complete rows of {columns} metals crosses the interface; give fewer "
+            "rows or columns, or a larger sheet."
         )
     periods = {start: _periods(lattice, metals, first, total, start, columns) for start in fitting}
     start = min(fitting, key=lambda s: float(np.std(periods[s], axis=0).max()))
     return _closed(atoms, lattice, first, start, rows, columns, periods[start])
 
 
-def index_sheet(
-    positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: tuple[str, str]
-) -> Lattice:
-    """Which site of a honeycomb each atom is on, found by walking from metal to metal, so that strain does not matter."""
+def index_sheet(positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: tuple[str, str]) -> Lattice:
+    """Which site of a honeycomb each atom is on, found by walking from metal to metal, whatever the strain."""
     metal = np.flatnonzero(np.isin(symbols, METALS))
     for name in pair:
         if not (symbols == name).any():
-            raise InputError(f"There is no {name} in the sheet; allowed {', '.join(METALS)}; name the two metals there.")
+            raise InputError(
+                f"There is no {name} in the sheet; allowed {', '.join(METALS)}; name the two metals there."
+            )
     angle, constant = orientation(positions[metal], symbols[metal], pair)
     cosine, sine = np.cos(angle), np.sin(angle)
     turned = positions @ np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
@@ -118,23 +120,21 @@ def unshared(sites, positions, index, known, primitive, place) -> Int[np.ndarray
     ideal = sites[:, :2] @ primitive + origin + np.where(sites[:, 2:] > 0, place @ primitive, 0.0)
     order = np.argsort(np.linalg.norm(positions[:, :2] - ideal, axis=1))
     taken, result = set(), sites.copy()
-    for atom in order:
-        site = tuple(sites[atom])
+    for atom in order.tolist():
+        site = tuple(sites[atom].tolist())
         if site in taken or site[2] < 0:
             result[atom, 2] = -1
         taken.add(site)
     return result
 
 
-def orientation(
-    positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: tuple[str, str]
-) -> tuple[float, float]:
+def orientation(positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: tuple[str, str]) -> tuple[float, float]:
     """The direction across the interface from the first metal to the second, rad, and the mean lattice constant, Å.
 
     Raises `InputError` if no direction across zigzag rows parts the two metals.
     """
     xy = positions[:, :2]
-    distances, near = KDTree(xy).query(xy, k=2)
+    distances, near = map(np.asarray, KDTree(xy).query(xy, k=2))
     vectors = xy[near[:, 1]] - xy
     rows = np.angle(np.mean(np.exp(6j * np.arctan2(vectors[:, 1], vectors[:, 0])))) / 6  # along a zigzag row
     constant = float(np.median(distances[:, 1]))
@@ -147,13 +147,13 @@ def orientation(
         wrong = len(first) - np.searchsorted(np.sort(ahead), lines) + np.searchsorted(np.sort(behind), lines)
         return float(wrong.min()) / min(len(first), len(second))
 
-    angle = min((rows + np.pi / 6 + number * np.pi / 3 for number in range(6)), key=mixed)
+    angle = min((float(rows + np.pi / 6 + number * np.pi / 3) for number in range(6)), key=mixed)
     if mixed(angle) > 0.1:
         raise InputError(
             f"No line along a zigzag row parts {pair[0]} from {pair[1]} ({100 * mixed(angle):.0f} % are on the wrong "
             "side); allowed a straight zigzag interface; cut the sheet so that only one is left."
         )
-    return float(angle), constant
+    return angle, constant
 
 
 def walk(xy: Float[np.ndarray, "m 2"], primitive: Float[np.ndarray, "2 2"]) -> Int[np.ndarray, "m 2"]:
@@ -165,7 +165,7 @@ def walk(xy: Float[np.ndarray, "m 2"], primitive: Float[np.ndarray, "2 2"]) -> I
     queue, reach = [begin], 0.35 * np.linalg.norm(primitive[1])
     while queue:
         here = queue.pop(0)
-        distances, next_ones = tree.query(xy[here] + STEPS @ primitive)
+        distances, next_ones = map(np.asarray, tree.query(xy[here] + STEPS @ primitive))
         for step, distance, there in zip(STEPS, distances, next_ones, strict=True):
             if distance < reach and index[there, 0] == -(10**9):
                 index[there] = index[here] + step

@@ -30,7 +30,9 @@ def interface_figure(
     fit = found["shares_matched"] @ found["reference_matched"]
     top.plot(energies, found["density"], color=ORANGE, linewidth=1, label="interface cell")
     spread = found["density_spread"]
-    top.fill_between(energies, found["density"] - spread, found["density"] + spread, color=ORANGE, alpha=0.25, linewidth=0)
+    top.fill_between(
+        energies, found["density"] - spread, found["density"] + spread, color=ORANGE, alpha=0.25, linewidth=0
+    )
     top.plot(energies, fit, color=BLUE, linewidth=1, label="bulk, same strain and noise")
     top.legend(fontsize=6.5, frameon=False)
     dress(top, y="states\n(1/meV/atom)")

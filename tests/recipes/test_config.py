@@ -19,6 +19,7 @@ FULL = {
     "simulation": "heterojunction_multislice",
     "dynamic": "dynamic_refinement",
     "raw_frames": "heterojunction_raw",
+    "phonons_interface": "phonons_interface",
 }
 
 
