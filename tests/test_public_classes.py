@@ -32,7 +32,7 @@ EXAMPLES = {
     "Energy": jaxaet.StillingerWeber(),
     "ForceConstants": CONSTANTS,
     "Measurement": jaxaet.Measurement(jnp.ones((2, 3)), jnp.ones((2, 3))),
-    "Modes": jaxaet.phonons(CONSTANTS, CRYSTAL, jnp.zeros((1, 3))),
+    "Modes": jaxaet.find_modes(CONSTANTS, CRYSTAL, jnp.zeros((1, 3))),
     "Sites": jaxaet.Sites([[0, 0, 0]], [0], jnp.eye(3), 1),
     "StillingerWeber": jaxaet.StillingerWeber(),
     "Topology": jaxaet.StillingerWeber().topology(CRYSTAL),

@@ -22,11 +22,11 @@ from jaxaet.phonons.localisation import (
 )
 from jaxaet.phonons.modes import (
     Modes as Modes,
+    find_modes as find_modes,
     group_velocities as group_velocities,
     mean_energy as mean_energy,
     mesh as mesh,
     path as path,
-    phonons as phonons,
 )
 from jaxaet.phonons.residual import BulkFit as BulkFit, Peak as Peak, bulk_fit as bulk_fit, peaks as peaks
 from jaxaet.phonons.stillinger_weber import StillingerWeber as StillingerWeber

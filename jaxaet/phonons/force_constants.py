@@ -36,7 +36,7 @@ class ForceConstants(eqx.Module):
                 f"{self.images.shape} do not fit; give (m, 3, 3), (m, 2) and (m, 3)."
             )
 
-    def dynamical_matrix(self, q: Float[Array, "3"], masses: Float[Array, " n"]) -> Complex[Array, "3n 3n"]:
+    def dynamical_matrix(self, q: Float[Array, "3"], masses: Float[Array, " n"]) -> Complex[Array, "j j"]:
         """D(q) = Σ_S Φ(i 0, j S) exp(2πi q·S) / √(M_i M_j), in eV/Å²/amu, Hermitian.
 
         `q`: in the reciprocal vectors of the cell; `masses`: (n,) amu. The phase is that of the cell, not of the atom

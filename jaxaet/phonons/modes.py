@@ -49,7 +49,7 @@ def mode_energy(eigenvalues: Float[Array, " *j"]) -> Float[Array, " *j"]:
 
 
 @jax.jit
-def phonons(constants: ForceConstants, crystal: Crystal, q: Float[Array, "k 3"]) -> Modes:
+def find_modes(constants: ForceConstants, crystal: Crystal, q: Float[Array, "k 3"]) -> Modes:
     """All modes at the wave vectors `q`, (k, 3) in reciprocal vectors of the cell.
 
     Exact to rounding in float64; in float32 energies below about 1 meV are noise.
@@ -98,7 +98,7 @@ def mean_energy(
     Raises `InputError` if one of the modes is degenerate with one that is left out: the mean then has no gradient.
     """
     q, modes = jnp.asarray(q, float), np.asarray(modes, int).reshape(-1)
-    found = phonons(force_constants(energy, crystal, topology), crystal, q[None])
+    found = find_modes(force_constants(energy, crystal, topology), crystal, q[None])
     energies = np.asarray(found.energies[0])
     inside = np.isin(np.arange(len(energies)), modes)
     gaps = np.abs(energies[inside][:, None] - energies[~inside][None, :])

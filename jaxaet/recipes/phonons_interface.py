@@ -10,6 +10,7 @@ from jaxaet.phonons import (
     Sites,
     bulk_fit,
     enrichment,
+    find_modes,
     forces,
     interface_participation,
     interface_weights,
@@ -17,7 +18,6 @@ from jaxaet.phonons import (
     participation_ratio,
     path,
     peaks,
-    phonons,
     spectral_function,
     unfold,
 )
@@ -114,7 +114,7 @@ def spectrum(config: PhononsInterfaceConfig, geometry: str, cell: InterfaceCell,
     options, energy = config.spectra, potential()
     topology = energy.topology(crystal)
     constants = constants_of(config, crystal)
-    modes = phonons(constants, crystal, jnp.asarray(mesh((*options.mesh, 1))))
+    modes = find_modes(constants, crystal, jnp.asarray(mesh((*options.mesh, 1))))
     distances = jnp.asarray(cell.distances)
     zone = (jnp.abs(distances) < options.interface_width_a).astype(float)
     weights = interface_weights(distances, options.interface_width_a)
@@ -307,7 +307,7 @@ def drawn(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict, grid
          controls_figure(grid, {titles[n]: found[n] for n in GEOMETRIES}, config.spectra.looked_for_mev)),
     ]  # fmt: skip
     crystal = crystal_of(cell, found["map"])
-    modes = phonons(constants_of(config, crystal), crystal, jnp.zeros((1, 3)))
+    modes = find_modes(constants_of(config, crystal), crystal, jnp.zeros((1, 3)))
     zone = (jnp.abs(jnp.asarray(cell.distances)) < config.spectra.interface_width_a).astype(float)
     share = np.asarray(enrichment(modes, zone))[0]
     energies = np.asarray(modes.energies[0])

@@ -13,10 +13,10 @@ from jaxaet.phonons import (
     ForceConstants,
     StillingerWeber,
     density_of_states,
+    find_modes,
     force_constants,
     gauss_newton_constants,
     mesh,
-    phonons,
     thermal_constants,
 )
 from jaxaet.recipes.config import PhononsInterfaceConfig
@@ -74,7 +74,7 @@ def moved(config: PhononsInterfaceConfig, geometry: str, crystal: Crystal, sigma
 def density(config: PhononsInterfaceConfig, crystal: Crystal, counts: tuple[int, int]) -> Float[np.ndarray, " e"]:
     """Modes per meV and atom at the energies of the spectra, (e,)."""
     q = jnp.asarray(mesh((*counts, 1)))
-    modes = phonons(constants_of(config, crystal), crystal, q)
+    modes = find_modes(constants_of(config, crystal), crystal, q)
     states = density_of_states(modes, jnp.asarray(energies_of(config)), config.spectra.width_mev)
     return np.asarray(states[0]) / len(crystal)
 

@@ -19,6 +19,7 @@ from jaxaet.phonons import (
     bulk_fit,
     density_of_states,
     enrichment,
+    find_modes,
     force_constants,
     forces,
     from_matrix,
@@ -32,7 +33,6 @@ from jaxaet.phonons import (
     participation_ratio,
     path,
     peaks,
-    phonons,
     projected_density,
     spectral_function,
     thermal_constants,
@@ -136,13 +136,12 @@ def test_without_prestress_nothing_is_imaginary(alloy, sulphide):
         crystal.atoms.positions + 0.1 * jnp.asarray(np.random.default_rng(3).normal(size=(len(crystal), 3)))
     )
     topology = ENERGY.topology(noisy)
-    full, newton = (make(ENERGY, noisy, topology) for make in (force_constants, gauss_newton_constants))
-    lowest = [float(jnp.linalg.eigvalsh(c.dynamical_matrix(jnp.zeros(3), noisy.masses)).min()) for c in (full, newton)]
+    kinds = (force_constants, gauss_newton_constants)
+    made = [make(ENERGY, noisy, topology) for make in kinds]
+    lowest = [float(jnp.linalg.eigvalsh(c.dynamical_matrix(jnp.zeros(3), noisy.masses)).min()) for c in made]
     assert lowest[0] < -0.01
     assert lowest[1] > -1e-10
-    at_rest = [
-        phonons(make(ENERGY, *sulphide), sulphide[0], Q).energies for make in (force_constants, gauss_newton_constants)
-    ]
+    at_rest = [find_modes(make(ENERGY, *sulphide), sulphide[0], Q).energies for make in kinds]
     np.testing.assert_allclose(at_rest[0], at_rest[1], atol=0.02)
 
 
@@ -165,7 +164,7 @@ def test_thermal_constants_tend_to_the_full_ones(alloy):
 def test_phonopy_finds_the_same_modes(sulphide):
     crystal, topology = sulphide
     constants = force_constants(ENERGY, crystal, topology)
-    modes = phonons(constants, crystal, Q)
+    modes = find_modes(constants, crystal, Q)
     theirs = to_phonopy(crystal, (5, 5, 1), constants)
     theirs.run_qpoints(np.asarray(Q), with_eigenvectors=True, with_group_velocities=True)
     np.testing.assert_allclose(modes.energies, theirs.qpoints.frequencies * THZ, rtol=1e-6)
@@ -186,18 +185,18 @@ def test_what_phonopy_holds_comes_back(sulphide):
     theirs = to_phonopy(crystal, (3, 3, 1), force_constants(ENERGY, crystal, topology))
     theirs.run_qpoints(np.asarray(Q))
     back, constants = from_phonopy(theirs)
-    np.testing.assert_allclose(phonons(constants, back, Q).energies, theirs.qpoints.frequencies * THZ, atol=1e-5)
+    np.testing.assert_allclose(find_modes(constants, back, Q).energies, theirs.qpoints.frequencies * THZ, atol=1e-5)
 
 
 def test_displacements_and_snapshots_give_the_exact_constants(sulphide):
     crystal, topology = sulphide
     larger = ENERGY.topology(crystal.repeated((4, 4, 1)))
     pull = eqx.filter_jit(lambda one: forces(ENERGY, one, larger))
-    exact = phonons(force_constants(ENERGY, crystal, topology), crystal, Q).energies
+    exact = find_modes(force_constants(ENERGY, crystal, topology), crystal, Q).energies
     moved = displaced_constants(crystal, pull, (4, 4, 1), 0.001)
-    np.testing.assert_allclose(phonons(moved, crystal, Q).energies, exact, atol=1e-4)
+    np.testing.assert_allclose(find_modes(moved, crystal, Q).energies, exact, atol=1e-4)
     fitted = fitted_constants(crystal, pull, (4, 4, 1), 0.01, 16, cutoff=5.0)
-    np.testing.assert_allclose(phonons(fitted, crystal, Q).energies, exact, atol=0.02)
+    np.testing.assert_allclose(find_modes(fitted, crystal, Q).energies, exact, atol=0.02)
 
 
 def test_unfolding_a_pristine_supercell_returns_the_primitive_bands(sulphide):
@@ -206,7 +205,7 @@ def test_unfolding_a_pristine_supercell_returns_the_primitive_bands(sulphide):
     sites = assign_sites(larger, np.diag([3, 2, 1]), np.asarray(crystal.atoms.positions))
     k = Q[jnp.array([0, 2])]
     energies, weights = unfold(force_constants(ENERGY, larger, ENERGY.topology(larger)), larger, sites, k)
-    bands = phonons(force_constants(ENERGY, crystal, topology), crystal, k).energies
+    bands = find_modes(force_constants(ENERGY, crystal, topology), crystal, k).energies
     for found, weight, band in zip(np.asarray(energies), np.asarray(weights), np.asarray(bands), strict=True):
         assert np.all((weight < 1e-8) | (weight > 1 - 1e-8))
         np.testing.assert_allclose(found[weight > 0.5], band, atol=1e-8)
@@ -229,7 +228,7 @@ def test_weights_over_all_that_folds_onto_one_wave_vector_sum_to_one(alloy):
 
 def test_the_density_counts_every_mode(sulphide):
     crystal, topology = sulphide
-    modes = phonons(force_constants(ENERGY, crystal, topology), crystal, jnp.asarray(mesh((6, 6, 1))))
+    modes = find_modes(force_constants(ENERGY, crystal, topology), crystal, jnp.asarray(mesh((6, 6, 1))))
     energies = jnp.arange(-10, 90, 0.05)
     for shape, total in ((None, 9.0), (lorentzian, 9.0)):
         options = {} if shape is None else {"shape": shape}
@@ -249,7 +248,7 @@ def test_projected_densities_have_derivatives_where_modes_are_degenerate(sulphid
         constants = force_constants(ENERGY, crystal, topology)
         return jnp.sum(target * projected_density(constants, crystal, q, energies, 1.5, weights))
 
-    direct = density_of_states(phonons(force_constants(ENERGY, larger, topology), larger, q), energies, 1.5, weights)
+    direct = density_of_states(find_modes(force_constants(ENERGY, larger, topology), larger, q), energies, 1.5, weights)
     assert float(objective(larger)) == pytest.approx(float(jnp.sum(target * direct)), rel=1e-10)
     slope = eqx.filter_grad(objective)(larger)
     move = jnp.asarray(generator.normal(size=(12, 3)))
@@ -264,7 +263,7 @@ def test_one_mode_has_a_gradient_and_half_of_a_pair_has_none(sulphide):
 
     def energy(step):
         moved = crystal.moved(crystal.atoms.positions.at[1, 2].add(step))
-        return float(phonons(force_constants(ENERGY, moved, topology), moved, Q[:1]).energies[0, 5])
+        return float(find_modes(force_constants(ENERGY, moved, topology), moved, Q[:1]).energies[0, 5])
 
     assert float(value) == pytest.approx(energy(0.0), rel=1e-12)
     assert float(slope.atoms.positions[1, 2]) == pytest.approx((energy(1e-5) - energy(-1e-5)) / 2e-5, rel=1e-5)
@@ -275,7 +274,7 @@ def test_one_mode_has_a_gradient_and_half_of_a_pair_has_none(sulphide):
 def test_participation_of_a_plane_wave_and_of_one_atom():
     constants = from_matrix(np.zeros((4, 4, 3, 3)))
     crystal = Crystal(Atoms.from_symbols(3.0 * np.eye(4, 3), ["C"] * 4), 20 * np.eye(3))
-    modes = phonons(constants, crystal, jnp.zeros((1, 3)))
+    modes = find_modes(constants, crystal, jnp.zeros((1, 3)))
     np.testing.assert_allclose(participation_ratio(modes), 0.25)  # without forces each mode is one atom's
     even = eqx.tree_at(lambda m: m.eigenvectors, modes, jnp.full((1, 12, 12), np.sqrt(1 / 12) + 0j))
     weights = interface_weights(jnp.arange(4.0), 1.0)
@@ -291,7 +290,7 @@ def test_values_alone_do_not_retrace(sulphide):
     @jax.jit
     def energies(crystal):
         traces.append(1)
-        return phonons(force_constants(ENERGY, crystal, topology), crystal, Q).energies
+        return find_modes(force_constants(ENERGY, crystal, topology), crystal, Q).energies
 
     energies(crystal)
     energies(crystal.moved(crystal.atoms.positions + 0.01))
