@@ -42,7 +42,7 @@ def to_phonopy(
         full = np.zeros((len(order), len(order), 3, 3))
         pairs, images, blocks = map(np.asarray, (constants.pairs, constants.images, constants.blocks))
         for shift in np.ndindex(*supercell):
-            first = place[_cell_number(np.array(shift), counts) * n + pairs[:, 0]]
+            first = place[_cell_number(np.array([shift]), counts) * n + pairs[:, 0]]
             second = place[_cell_number((images + np.array(shift)) % counts, counts) * n + pairs[:, 1]]
             np.add.at(full, (first, second), blocks)
         result.force_constants = full

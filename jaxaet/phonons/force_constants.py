@@ -127,7 +127,7 @@ def _of(topology: Topology, bonds, angles, crystal: Crystal) -> ForceConstants:
     return ForceConstants(topology.pairs, topology.pair_images, blocks)
 
 
-def from_matrix(matrix: Float[np.ndarray, "n n 3 3"]) -> ForceConstants:
+def from_matrix(matrix: Float[np.ndarray, "n m 3 3"]) -> ForceConstants:
     """The force constants of an isolated cell, (n, n, 3, 3) in eV/Å², as pairs without images.
 
     Raises `InputError` for another shape.

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 def positive_part(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """A symmetric matrix with its negative eigenvalues set to zero."""
     values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
+    return (vectors * jnp.maximum(values, 0.0)[None, :]) @ vectors.T
 
 
 @positive_part.defjvp
@@ -26,5 +26,5 @@ def _(primals, tangents):
     equal = jnp.abs(gaps) < 1e-9 * (jnp.abs(values).max() + 1e-30)
     slope = jnp.broadcast_to((values > 0).astype(matrix.dtype)[:, None], gaps.shape)
     divided = jnp.where(equal, slope, (positive[:, None] - positive[None, :]) / jnp.where(equal, 1.0, gaps))
-    result = (vectors * positive) @ vectors.T
+    result = (vectors * positive[None, :]) @ vectors.T
     return result, vectors @ (divided * (vectors.T @ tangent @ vectors)) @ vectors.T

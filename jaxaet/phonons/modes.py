@@ -24,7 +24,7 @@ STILL = 1e-9  # eV/Å²/amu: an eigenvalue this small (2 µeV) is that of a tran
 class Modes(eqx.Module):
     """The modes of a crystal at k wave vectors.
 
-    `q`: (k, 3) in reciprocal vectors of the cell. `energies`: (k, 3n) in meV, rising, imaginary ones negative.
+    `q`: (k, 3) in units of the cell's reciprocal vectors. `energies`: (k, 3n) in meV, rising, imaginary ones negative.
     `eigenvectors`: (k, 3n, 3n), column J that of mode J, rows x, y, z of each atom; normalised displacements times
     √mass, without a phase inside the cell. `masses`: (n,) amu.
     """

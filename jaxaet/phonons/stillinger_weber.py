@@ -39,7 +39,7 @@ class StillingerWeber(Energy):
     It gives forces, relaxed structures and dynamics; its phonon frequencies are off by 5 to 20 %.
     Neither metals nor chalcogens act on each other directly, and there are no charges, so no
     splitting of longitudinal and transverse optical modes.
-    `sigma`: (6,) Å, `cutoff`: (6,) in σ, `strength`: (6,) eV, `repulsion`: (6,), of each bond. `stiffness`: (21,) eV
+    `sigma`: (6,) Å, `cutoff`: (6,) in σ, `strength`: (6,) eV, `repulsion`: (6,) dimensionless, of each bond. `stiffness`: (21,) eV
     of each angle. Source: J.-W. Jiang, Acta Mech. Solida Sin. 32, 17 (2019); LAMMPS pair style sw/mod, whose force,
     unlike this one, leaves out the derivative of the angles' switch.
     """

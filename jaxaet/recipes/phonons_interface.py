@@ -80,7 +80,7 @@ def measured_atoms(config: PhononsInterfaceConfig) -> tuple[Atoms, np.ndarray]:
     atoms = paper_heterojunction(specimen_key) if file is None else load_atoms(file)
     sigma = None if file is None else load_error_bars(file)
     if sigma is None:
-        missing = sorted(set(atoms.symbols) - set(table))
+        missing = sorted(set(atoms.symbols.tolist()) - set(table))
         if missing:
             raise InputError(
                 f"data.sigma_pm says nothing of {missing} and {file} has no error bars; add those species."
@@ -160,7 +160,7 @@ def controls(config, folder: RunFolder, geometry: str, cell: InterfaceCell, sigm
             tick(number + 1)
     references["matched"] = np.mean(matched, axis=0)
     fits = {layer: bulk_fit(found[geometry]["density"], references[layer]) for layer in LAYERS}
-    draws = [bulk_fit(one, refs).residual for one, refs in zip(drawn, matched, strict=True)]
+    draws = [bulk_fit(one, np.array(refs)).residual for one, refs in zip(drawn, matched, strict=True)]
     return {
         **{f"reference_{layer}": references[layer] for layer in LAYERS},
         **{f"residual_{layer}": fits[layer].residual for layer in LAYERS},

@@ -69,7 +69,7 @@ def interface_cell(
         )
     symbols = atoms.symbols
     lattice = index_sheet(np.asarray(atoms.positions, float), symbols, pair)
-    metals = {tuple(site[:2]): atom for atom, site in enumerate(lattice.sites) if site[2] == 0}
+    metals = {(i, j): atom for atom, (i, j, place) in enumerate(lattice.sites.tolist()) if place == 0}
     first = boundary(metals, symbols, pair) - rows[0]
     total = sum(rows)
     starts = sorted({j - i // 2 for i, j in metals})
@@ -134,10 +134,10 @@ def orientation(positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: 
     Raises `InputError` if no direction across zigzag rows parts the two metals.
     """
     xy = positions[:, :2]
-    distances, near = map(np.asarray, KDTree(xy).query(xy, k=2))
-    vectors = xy[near[:, 1]] - xy
+    distances, near = map(np.asarray, KDTree(xy).query(xy, k=7))
+    constant = float(np.median(distances[:, 1:4]))
+    vectors = (xy[near] - xy[:, None])[(distances > 0) & (distances < 1.3 * constant)]
     rows = np.angle(np.mean(np.exp(6j * np.arctan2(vectors[:, 1], vectors[:, 0])))) / 6  # along a zigzag row
-    constant = float(np.median(distances[:, 1]))
     first, second = xy[symbols == pair[0]], xy[symbols == pair[1]]
 
     def mixed(angle: float) -> float:  # how much of the metals lies on the wrong side of the best line

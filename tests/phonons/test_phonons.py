@@ -89,14 +89,15 @@ def test_energy_has_the_derivatives_of_every_leaf(alloy):
     crystal, topology = alloy
 
     def total(positions, cell, energy):
+        positions, cell, energy = jax.tree.map(jnp.asarray, (positions, cell, energy))
         return energy(eqx.tree_at(lambda c: (c.atoms.positions, c.cell), crystal, (positions, cell)), topology)
 
     check_grads(total, (crystal.atoms.positions, crystal.cell, ENERGY), order=1, modes=["rev"], rtol=1e-5)
 
 
 def test_a_triplet_inside_the_switch_has_the_derivative_of_its_energy():
-    cosine = jnp.array(0.143 + 0.3)
-    check_grads(lambda c: ENERGY.angle(jnp.array([0, 0, 0]), 2.4, 2.4, c), (cosine,), order=2, rtol=1e-5)
+    kinds, length = jnp.array([0, 0, 0]), jnp.array(2.4)
+    check_grads(lambda c: ENERGY.angle(kinds, length, length, jnp.asarray(c)), (0.143 + 0.3,), order=2, rtol=1e-5)
 
 
 @given(st.floats(-3, 3), st.floats(-0.5, 0.5))

@@ -81,8 +81,9 @@ def test_masses_are_those_of_ase():
 
     from jaxaet.specimen.elements import MASSES
 
-    theirs = [atomic_masses[atomic_numbers[name]] for name in MASSES]
-    np.testing.assert_allclose(list(MASSES.values()), theirs, rtol=2e-3)
+    stable = [name for name in MASSES if name != "Tc"]  # of which each table names another isotope
+    theirs = [atomic_masses[atomic_numbers[name]] for name in stable]
+    np.testing.assert_allclose([MASSES[name] for name in stable], theirs, rtol=2e-3)
 
 
 def test_an_element_without_a_mass_is_refused():
