@@ -36,12 +36,12 @@ SWITCH = (0.25, 0.35)  # |cos θ - cos θ0| between which an angle is switched o
 class StillingerWeber(Energy):
     """Bonds metal-chalcogen and the angles at and between them, for Mo, W, S, Se and Te, any mixture and any vacancy.
 
-    It gives forces, relaxed structures and dynamics; its phonon frequencies are off by 5 to 20 %.
-    Neither metals nor chalcogens act on each other directly, and there are no charges, so no
-    splitting of longitudinal and transverse optical modes.
-    `sigma`: (6,) Å, `cutoff`: (6,) in σ, `strength`: (6,) eV, `repulsion`: (6,) dimensionless, of each bond. `stiffness`: (21,) eV
-    of each angle. Source: J.-W. Jiang, Acta Mech. Solida Sin. 32, 17 (2019); LAMMPS pair style sw/mod, whose force,
-    unlike this one, leaves out the derivative of the angles' switch.
+    It gives forces, relaxed structures and dynamics; its phonon frequencies are off by 5 to 20 %. Neither metals nor
+    chalcogens act on each other directly, and there are no charges, so longitudinal and transverse optical modes are not
+    split. `sigma`: (6,) Å, `cutoff`: (6,) in units of σ, `strength`: (6,) eV, `repulsion`: (6,) dimensionless, of each
+    bond. `stiffness`: (21,) eV of each angle.
+    Source: J.-W. Jiang, Acta Mech. Solida Sin. 32, 17 (2019); LAMMPS pair style sw/mod, whose force, unlike this one,
+    leaves out the derivative of the angles' switch.
     """
 
     sigma: Float[Array, "6"]

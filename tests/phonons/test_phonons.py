@@ -97,7 +97,7 @@ def test_energy_has_the_derivatives_of_every_leaf(alloy):
 
 def test_a_triplet_inside_the_switch_has_the_derivative_of_its_energy():
     kinds, length = jnp.array([0, 0, 0]), jnp.array(2.4)
-    check_grads(lambda c: ENERGY.angle(kinds, length, length, jnp.asarray(c)), (0.143 + 0.3,), order=2, rtol=1e-5)
+    check_grads(lambda c: ENERGY.angle(kinds, length, length, jnp.asarray(c)), (0.143 + 0.3,), order=1, rtol=1e-6)
 
 
 @given(st.floats(-3, 3), st.floats(-0.5, 0.5))
@@ -131,15 +131,11 @@ def test_force_constants_are_the_hessian_and_obey_the_sum_rule(alloy):
     np.testing.assert_allclose(constants.times(move).reshape(-1), dense @ move.reshape(-1), atol=1e-11)
 
 
-def test_without_prestress_nothing_is_imaginary(alloy, sulphide):
-    crystal, topology = alloy
-    noisy = crystal.moved(
-        crystal.atoms.positions + 0.1 * jnp.asarray(np.random.default_rng(3).normal(size=(len(crystal), 3)))
-    )
-    topology = ENERGY.topology(noisy)
-    kinds = (force_constants, gauss_newton_constants)
-    made = [make(ENERGY, noisy, topology) for make in kinds]
-    lowest = [float(jnp.linalg.eigvalsh(c.dynamical_matrix(jnp.zeros(3), noisy.masses)).min()) for c in made]
+def test_without_prestress_nothing_is_imaginary(sulphide):
+    torn = Crystal(Atoms.from_symbols([[0, 0, 0], [2.9, 0, 0]], ["Mo", "S"]), 20 * np.eye(3))  # beyond the inflection
+    topology, kinds = ENERGY.topology(torn), (force_constants, gauss_newton_constants)
+    made = [make(ENERGY, torn, topology) for make in kinds]
+    lowest = [float(jnp.linalg.eigvalsh(c.dynamical_matrix(jnp.zeros(3), torn.masses)).min()) for c in made]
     assert lowest[0] < -0.01
     assert lowest[1] > -1e-10
     at_rest = [find_modes(make(ENERGY, *sulphide), sulphide[0], Q).energies for make in kinds]
