@@ -97,9 +97,11 @@ def test_energy_has_the_derivatives_of_every_leaf(alloy):
 
 def test_a_triplet_inside_the_switch_has_the_derivative_of_its_energy():
     kinds, length = jnp.array([0, 0, 0]), jnp.array(2.4)
-    check_grads(
-        lambda c: ENERGY.angle(kinds, length, length, jnp.asarray(c)), (0.143 + 0.3,), order=2, rtol=1e-5, eps=1e-6
-    )
+
+    def energy(cosine):
+        return ENERGY.angle(kinds, length, length, jnp.asarray(cosine))
+
+    check_grads(energy, (0.143 + 0.3,), order=1, rtol=1e-6, eps=1e-6)
 
 
 @given(st.floats(-3, 3), st.floats(-0.5, 0.5))
