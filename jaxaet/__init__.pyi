@@ -72,6 +72,7 @@ from .phonons import (
     ForceConstants as ForceConstants,
     Sites as Sites,
     StillingerWeber as StillingerWeber,
+    ValenceForceField as ValenceForceField,
     density_of_states as density_of_states,
     find_modes as find_modes,
     force_constants as force_constants,

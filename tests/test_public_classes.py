@@ -35,6 +35,7 @@ EXAMPLES = {
     "Modes": jaxaet.find_modes(CONSTANTS, CRYSTAL, jnp.zeros((1, 3))),
     "Sites": jaxaet.Sites([[0, 0, 0]], [0], jnp.eye(3), 1),
     "StillingerWeber": jaxaet.StillingerWeber(),
+    "ValenceForceField": jaxaet.ValenceForceField(),
     "Topology": jaxaet.StillingerWeber().topology(CRYSTAL),
     "Aberrations": jaxaet.Aberrations(),
     "AtomPlanes": AtomPlanes(3),

@@ -24,5 +24,6 @@ from jaxaet.inverse.relax import Measurement as Measurement, Relaxed as Relaxed,
 from jaxaet.inverse.rfactors import r1_factor as r1_factor, r_factor as r_factor
 from jaxaet.inverse.simulator import Simulator as Simulator
 from jaxaet.inverse.solve import Solution as Solution, solve as solve
+from jaxaet.inverse.valence import fit_valence as fit_valence
 from jaxaet.inverse.vibration import find_vibration as find_vibration
 from jaxaet.inverse.window import windowed as windowed

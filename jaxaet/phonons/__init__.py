@@ -37,3 +37,7 @@ from jaxaet.phonons.unfold import (
     spectral_function as spectral_function,
     unfold as unfold,
 )
+from jaxaet.phonons.valence import (
+    ValenceForceField as ValenceForceField,
+    reference_frequencies as reference_frequencies,
+)

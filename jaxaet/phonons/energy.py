@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxaet.phonons.matrix_functions import positive_part
 from jaxaet.phonons.topology import Topology
 from jaxaet.specimen import Crystal
 
@@ -31,6 +32,14 @@ class Energy(eqx.Module):
     def angle(self, kinds: Array, first: Array, second: Array, cosine: Array) -> Array:
         """The energy of one angle, eV, from the kinds of its two bonds and its own, (3,), both lengths in Å, and its
         cosine."""
+
+    def bond_curvature(self, kind: Array, length: Array) -> Array:
+        """The second derivative of a bond's energy in its length, eV/Å², without prestress: never negative."""
+        return jnp.maximum(jax.grad(jax.grad(self.bond, argnums=1), argnums=1)(kind, length), 0.0)
+
+    def angle_curvature(self, kinds: Array, coordinates: Float[Array, "3"]) -> Float[Array, "3 3"]:
+        """The second derivatives of an angle's energy in both lengths (Å) and the cosine, eV, their positive part."""
+        return positive_part(jax.hessian(lambda c: self.angle(kinds, *c))(coordinates))
 
     def __call__(self, crystal: Crystal, topology: Topology) -> Float[Array, ""]:
         """The energy of one cell, eV. It is not a number if an atom has left the reach of `topology`."""

@@ -8,7 +8,6 @@ from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from jaxaet.core import InputError
 from jaxaet.phonons.energy import Energy, angle_coordinates
-from jaxaet.phonons.matrix_functions import positive_part
 from jaxaet.phonons.topology import Topology, assemble
 from jaxaet.specimen import Crystal
 
@@ -82,13 +81,12 @@ def gauss_newton_constants(energy: Energy, crystal: Crystal, topology: Topology)
 
     def bond(kind, vector):
         direction = vector / jnp.linalg.norm(vector)
-        curvature = jax.grad(jax.grad(energy.bond, argnums=1), argnums=1)(kind, jnp.linalg.norm(vector))
-        return jnp.maximum(curvature, 0.0) * direction[:, None] * direction[None, :]
+        return energy.bond_curvature(kind, jnp.linalg.norm(vector)) * direction[:, None] * direction[None, :]
 
     def angle(kinds, vectors):
         jacobian = jax.jacfwd(angle_coordinates)(vectors).reshape(3, 6)
-        hessian = jax.hessian(lambda c: energy.angle(kinds, *c))(angle_coordinates(vectors))
-        return (jacobian.T @ positive_part(hessian) @ jacobian).reshape(2, 3, 2, 3)
+        curvature = energy.angle_curvature(kinds, angle_coordinates(vectors))
+        return (jacobian.T @ curvature @ jacobian).reshape(2, 3, 2, 3)
 
     return _of(topology, jax.vmap(bond), jax.vmap(angle), crystal)
 

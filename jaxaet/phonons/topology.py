@@ -1,5 +1,7 @@
 """Which atoms of a crystal are bonded and which bonds make an angle: found once, used while the atoms move a little."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -69,11 +71,14 @@ def find_topology(
     bond_kind: Int[np.ndarray, "s s"],
     angle_kind: Int[np.ndarray, "s s s"],
     skin: float = 0.5,
+    sort_angles: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Topology:
     """The bonds and angles of a crystal. It runs on the host.
 
     `cutoffs`: Å between two species, 0 for none; `bond_kind`: a number for two species, and `angle_kind`: for an apex
     and its two ends; -1 for none. `skin`: Å searched beyond the cut-offs, so that the list lasts while atoms move.
+    `sort_angles`: the kinds of angles from those and the vectors to their ends, (t,) and (t, 2, 3) in Å, where shape
+    decides.
     Raises `InputError` for atoms nearer than 1 Å, positions that are not numbers and an atom shared between species.
     """
     labels = one_species(crystal)
@@ -86,6 +91,9 @@ def find_topology(
     once = np.array([(i, *s) < (j, *-s) for i, j, s in zip(first, second, images, strict=True)], dtype=bool)
     left, right = angles_of(first)
     triples = angle_kind[labels[first[left]], labels[second[left]], labels[second[right]]]
+    if sort_angles is not None:
+        vectors = separations(crystal, first, second, images)
+        triples = sort_angles(triples, np.stack([vectors[left], vectors[right]], axis=1))
     left, right, triples = left[triples >= 0], right[triples >= 0], triples[triples >= 0]
     bonds, bond_images = np.stack([first, second], axis=1)[once], images[once]
     angles = np.stack([first[left], second[left], second[right]], axis=1)

@@ -43,6 +43,8 @@ class Supercell(Section):
 class Lattice(Section):
     """How the atoms act on each other."""
 
+    energy: Literal["stillinger_weber", "valence"] = "stillinger_weber"
+    """Of the force constants; valence quotes bulk frequencies to 0.6 meV. Always stillinger_weber moves the atoms."""
     hessian: Literal["full", "gauss_newton", "thermal"] = "full"
     """full: second derivatives; gauss_newton: without prestress, none imaginary; thermal: mean over moving atoms."""
     temperature_k: float = Field(default=300.0, gt=0, le=5000)

@@ -12,6 +12,7 @@ from jaxaet.phonons import (
     Energy,
     ForceConstants,
     StillingerWeber,
+    ValenceForceField,
     density_of_states,
     find_modes,
     force_constants,
@@ -46,13 +47,13 @@ def energies_of(config: PhononsInterfaceConfig) -> Float[np.ndarray, " e"]:
 
 
 def potential() -> Energy:
-    """The interatomic energy."""
+    """The energy that moves atoms."""
     return StillingerWeber()
 
 
 def constants_of(config: PhononsInterfaceConfig, crystal: Crystal) -> ForceConstants:
     """The force constants the configuration names."""
-    energy = potential()
+    energy = {"stillinger_weber": StillingerWeber, "valence": ValenceForceField}[config.lattice.energy]()
     topology = energy.topology(crystal)
     kinds = {"full": force_constants, "gauss_newton": gauss_newton_constants}
     if config.lattice.hessian == "thermal":

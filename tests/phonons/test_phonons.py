@@ -9,12 +9,13 @@ from hypothesis import given, strategies as st
 from jax.test_util import check_grads
 
 from jaxaet.core import InputError
-from jaxaet.inverse import Measurement, relax
+from jaxaet.inverse import Measurement, fit_valence, relax
 from jaxaet.io import displaced_constants, fitted_constants, from_phonopy, to_phonopy
 from jaxaet.phonons import (
     ForceConstants,
     Sites,
     StillingerWeber,
+    ValenceForceField,
     assign_sites,
     bulk_fit,
     density_of_states,
@@ -34,6 +35,7 @@ from jaxaet.phonons import (
     path,
     peaks,
     projected_density,
+    reference_frequencies,
     spectral_function,
     thermal_constants,
     unfold,
@@ -348,3 +350,27 @@ def test_what_does_not_fit_is_refused():
         from_matrix(np.zeros((4, 6, 3, 3)))
     with pytest.raises(InputError, match="lie on one site"):
         Sites(np.zeros((2, 3)), [0, 0], np.eye(3), 1)
+
+
+@pytest.mark.parametrize(("material", "misfit"), [("MoS2", 0.59), ("WSe2", 0.5)])
+def test_the_force_field_has_first_principles_frequencies(material, misfit):
+    points, energies = zip(*reference_frequencies(material), strict=True)
+    crystal, kept = monolayer_cell(material), ValenceForceField().constants[0 if material == "MoS2" else 3]
+    found, rms = fit_valence(crystal, np.array(points), energies, 1.02 * np.asarray(kept))
+    assert float(rms) == pytest.approx(misfit, abs=0.005)
+    np.testing.assert_allclose(found, kept, atol=0.01)
+
+
+def test_the_force_field_is_at_rest_where_it_was_fitted_and_stable_everywhere(alloy):
+    field, noisy = ValenceForceField(), alloy[0]
+    crystal = monolayer_cell("WSe2")
+    topology, kinds = field.topology(crystal), (force_constants, gauss_newton_constants)
+    assert float(jnp.abs(forces(field, crystal, topology)).max()) < 1e-10
+    energies = [find_modes(make(field, crystal, topology), crystal, Q).energies for make in kinds]
+    np.testing.assert_allclose(*energies, atol=1e-4)
+    matrix = gauss_newton_constants(field, noisy, field.topology(noisy)).dynamical_matrix(jnp.zeros(3), noisy.masses)
+    assert float(jnp.linalg.eigvalsh(matrix).min()) > -1e-10
+    with pytest.raises(InputError, match=r"\['Te'\] are not in the force field"):
+        field.topology(Crystal(Atoms.from_symbols([[0, 0, 0]], ["Te"]), 20 * np.eye(3)))
+    with pytest.raises(InputError, match="no reference frequencies"):
+        reference_frequencies("WS2")
