@@ -18,3 +18,16 @@ from jaxaet.gombnet.simulate import (
     standardised as standardised,
     tungsten_sheet as tungsten_sheet,
 )
+from jaxaet.gombnet.metrics import (
+    AtomScores as AtomScores,
+    PixelScores as PixelScores,
+    atom_scores as atom_scores,
+    pixel_scores as pixel_scores,
+)
+from jaxaet.gombnet.training import (
+    Training as Training,
+    TrainingState as TrainingState,
+    averaged as averaged,
+    begin as begin,
+)
+from jaxaet.gombnet.weights import load_weights as load_weights, save_weights as save_weights

@@ -85,11 +85,11 @@ class Variation(eqx.Module):
     def __init__(self, **changed):
         usual = {
             "pixel": (0.07, 0.143),
-            "source": (0.2, 0.5),
+            "source": (0.2, 0.55),
             "aperture": (0.5, 1.4),
             "defocus": (-1.2, 1.2),
             "astigmatism": (-0.6, 0.6),
-            "counts": (1.3, 4.0),
+            "counts": (0.8, 3.7),
             "rattle": (0.02, 0.1),
             "vacancies": (0.0, 0.02),
             "gain": (0.85, 1.15),
@@ -100,7 +100,7 @@ class Variation(eqx.Module):
             "drift": (0.0, 0.25),
             "jitter": (0.0, 0.04),
             "strain": 0.004,
-            "distortion": 0.02,
+            "distortion": 0.025,
             "hole": 0.2,
         }
         for name, value in (usual | changed).items():
