@@ -17,6 +17,17 @@ from .forward import (
     Tiled as Tiled,
     count as count,
 )
+from .gombnet import (
+    GombLoss as GombLoss,
+    GombNet as GombNet,
+    SoftMinimumLoss as SoftMinimumLoss,
+    UNet as UNet,
+    decode as decode,
+    graphene_sheet as graphene_sheet,
+    load_weights as load_weights,
+    predict as predict,
+    tungsten_sheet as tungsten_sheet,
+)
 from .instrument import (
     Aberrations as Aberrations,
     AnnularDetector as AnnularDetector,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxaet
+from jaxaet import gombnet
 from jaxaet.forward import AtomPlanes, Cell, Dense, Direct, Lens, Prism, Slabs, Tiled
 from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Simulator, Solution
 from jaxaet.inverse.preconditioner import Blocks, Inverse
@@ -88,9 +89,15 @@ EXAMPLES = {
     "Tilts": TILTS,
     "TrueGradients": jaxaet.TrueGradients(),
     "Window": Window(PROBLEM, jnp.zeros(3)),
+    "DiceLoss": gombnet.DiceLoss(),
+    "GombLoss": gombnet.GombLoss(),
+    "PrintedGombLoss": gombnet.PrintedGombLoss(),
+    "SoftMinimumLoss": gombnet.SoftMinimumLoss(),
+    "Sheet": gombnet.graphene_sheet(),
+    "Variation": gombnet.Variation(),
     "Volume": jaxaet.Volume(jnp.ones((2, 3, 4)), jnp.zeros(3), 0.5),
 }
-ROOMS = ("core", "forward", "instrument", "inverse", "phonons", "restore", "specimen", "tomography")
+ROOMS = ("core", "forward", "gombnet", "instrument", "inverse", "phonons", "restore", "specimen", "tomography")
 
 
 def public_classes():

@@ -1,5 +1,6 @@
 """Image to atoms of each layer: networks that separate stacked sheets, and the images that train them."""
 
+from jaxaet.gombnet.decode import Columns as Columns, decode as decode
 from jaxaet.gombnet.losses import (
     DiceLoss as DiceLoss,
     GombLoss as GombLoss,
@@ -8,7 +9,14 @@ from jaxaet.gombnet.losses import (
     best_orders as best_orders,
     dice_loss as dice_loss,
 )
+from jaxaet.gombnet.metrics import (
+    AtomScores as AtomScores,
+    PixelScores as PixelScores,
+    atom_scores as atom_scores,
+    pixel_scores as pixel_scores,
+)
 from jaxaet.gombnet.networks import GombNet as GombNet, UNet as UNet, parameter_count as parameter_count
+from jaxaet.gombnet.predict import Prediction as Prediction, predict as predict
 from jaxaet.gombnet.simulate import (
     Sample as Sample,
     Sheet as Sheet,
@@ -17,12 +25,6 @@ from jaxaet.gombnet.simulate import (
     graphene_sheet as graphene_sheet,
     standardised as standardised,
     tungsten_sheet as tungsten_sheet,
-)
-from jaxaet.gombnet.metrics import (
-    AtomScores as AtomScores,
-    PixelScores as PixelScores,
-    atom_scores as atom_scores,
-    pixel_scores as pixel_scores,
 )
 from jaxaet.gombnet.training import (
     Training as Training,

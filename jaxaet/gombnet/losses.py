@@ -24,7 +24,7 @@ def dice_loss(
 
 
 class DiceLoss(eqx.Module):
-    """Dice's loss with the layers in the order they come in, the mean over layers; `alpha`: weight of the outputs, 1."""
+    """Dice's loss with the layers in the order they come in, the mean over them; `alpha`: weight of the outputs, 1."""
 
     alpha: Float[Array, ""]
 
@@ -39,7 +39,7 @@ class GombLoss(eqx.Module):
     """The groupwise combinatorial loss of the published code, for any number of layers up to four.
 
     Each order of the layers has a sum of Dice's losses; their reciprocals are summed, and the reciprocal of that is
-    multiplied by sigmoid((D(T1, T2) - D(O1, O2))²), the mean over the pairs of layers. `alpha`: weight of the outputs
+    multiplied by sigmoid((D(T1, T2) - D(O1, O2))²), each D(A, B) the mean over the pairs of layers. `alpha`: weight of the outputs
     in Dice's loss, 1; with 2 a perfect output has a loss near 0.24. Source: code of Houston et al., Nano Lett. 25
     (2025) 9277.
     """
@@ -52,15 +52,15 @@ class GombLoss(eqx.Module):
     def __call__(self, logits: Float[Array, "b l ny nx c"], targets: Float[Array, "b l ny nx c"]) -> Float[Array, ""]:
         outputs = jax.nn.sigmoid(logits)
         overlap = _mutual(targets, self.alpha) - _mutual(outputs, self.alpha)
-        similarity = jax.nn.sigmoid(jnp.mean(overlap**2, axis=0)) if len(overlap) else 0.5
-        return jnp.mean(similarity * _reciprocal_sum(outputs, targets, self.alpha))
+        return jnp.mean(jax.nn.sigmoid(overlap**2) * _reciprocal_sum(outputs, targets, self.alpha))
 
 
 class PrintedGombLoss(eqx.Module):
     """The loss as equation 1 of the paper prints it; it does not learn to find atoms and is here to show that.
 
     The square itself stands for its sigmoid, so any outputs that overlap each other as the targets do have no loss,
-    and each class chooses its own order. `alpha`: weight of the outputs in Dice's loss, 1. Source: Houston et al., Nano Lett. 25 (2025) 9277, eq. 1.
+    and each class chooses its own order. `alpha`: weight of the outputs in Dice's loss, 1. Source: Houston et al.,
+    Nano Lett. 25 (2025) 9277, eq. 1.
     """
 
     alpha: Float[Array, ""]
@@ -74,7 +74,7 @@ class PrintedGombLoss(eqx.Module):
         def of_class(output, target):
             output, target = output[..., None], target[..., None]
             overlap = _mutual(target, self.alpha) - _mutual(output, self.alpha)
-            return jnp.mean(overlap**2, axis=0) * _reciprocal_sum(output, target, self.alpha)
+            return overlap**2 * _reciprocal_sum(output, target, self.alpha)
 
         return jnp.mean(jax.vmap(of_class, in_axes=-1)(outputs, targets))
 
@@ -136,7 +136,8 @@ def _reciprocal_sum(outputs: Array, targets: Array, alpha: Array) -> Float[Array
     return 1 / (jnp.sum(1 / (orders + SMOOTHING), axis=-1) + SMOOTHING)
 
 
-def _mutual(layers: Float[Array, "b l ny nx c"], alpha: Array) -> Float[Array, "p b"]:
-    """Dice's loss of every pair of layers with each other."""
+def _mutual(layers: Float[Array, "b l ny nx c"], alpha: Array) -> Float[Array, " b"]:
+    """Dice's loss of two different layers with each other, the mean over all pairs; 0 where there is one layer."""
     pairs = combinations(range(layers.shape[1]), 2)
-    return jnp.stack([dice_loss(layers[:, i], layers[:, j], alpha) for i, j in pairs])
+    losses = [dice_loss(layers[:, i], layers[:, j], alpha) for i, j in pairs]
+    return jnp.mean(jnp.stack(losses), axis=0) if losses else jnp.zeros(len(layers))

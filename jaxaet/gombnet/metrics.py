@@ -38,7 +38,7 @@ def _overlaps(masks: Array, labels: Array):
 
 
 class AtomScores(NamedTuple):
-    """Found columns beside the true ones: counts, and the distances of the matched pairs in the unit of the positions."""
+    """Found columns beside the true ones: counts, and distances of the matched pairs in the unit of the positions."""
 
     found: int
     true: int
@@ -60,9 +60,7 @@ class AtomScores(NamedTuple):
         return 2 * len(self.distances) / max(self.found + self.true, 1)
 
 
-def atom_scores(
-    found: Float[np.ndarray, "n 2"], true: Float[np.ndarray, "m 2"], tolerance: float
-) -> AtomScores:
+def atom_scores(found: Float[np.ndarray, "n 2"], true: Float[np.ndarray, "m 2"], tolerance: float) -> AtomScores:
     """Pairs of mutually nearest found and true columns that are not further apart than `tolerance`."""
     if len(found) == 0 or len(true) == 0:
         return AtomScores(len(found), len(true), np.zeros(0))

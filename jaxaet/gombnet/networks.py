@@ -1,6 +1,7 @@
 """U-Net and Gomb-Net: one encoder, and one decoder for all layers or one for each."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,7 @@ class _Branched(nnx.Module):
         dtype,
         key: Array,
     ):
-        if len(filters) < 2 or any(deep != 2 * shallow for shallow, deep in zip(filters, filters[1:], strict=False)):
+        if len(filters) < 2 or any(deep != 2 * shallow for shallow, deep in pairwise(filters)):
             raise InputError(f"The filters {tuple(filters)} do not double from level to level; give e.g. 32, 64, 128.")
         rngs = nnx.Rngs(params=key)
         self.levels = len(filters)
@@ -73,7 +74,7 @@ class _Branched(nnx.Module):
         """Logits of each decoder; with a `key` the network trains: batch statistics and dropout."""
         factor = 2 ** (self.levels - 1)
         if images.shape[1] % factor or images.shape[2] % factor:
-            raise InputError(f"Images of {images.shape[1:]} pixels were given; both numbers must be multiples of {factor}.")
+            raise InputError(f"Images of {images.shape[1:]} pixels were given; both must be multiples of {factor}.")
         train, x, skips = key is not None, images[..., None], []
         for block in self.encoder:
             x = block(x, train)

@@ -129,10 +129,17 @@ def draw(key: Key[Array, ""], sheet: Sheet, layers: int, variation: Variation, p
     columns = jax.vmap(lambda key, share: _layer(key, sheet, variation, share, pixels * pixel))
     points, brightness, members = columns(jax.random.split(next(keys), layers), substituted)
     points = _scanned(next(keys), points, variation) / pixel + pixels // 2
-    image = _recorded(next(keys), _projected(points, brightness, _between(next(keys), variation.source) / pixel, pixels), pixel, variation)
+    image = _recorded(
+        next(keys),
+        _projected(points, brightness, _between(next(keys), variation.source) / pixel, pixels),
+        pixel,
+        variation,
+    )
     radius = sheet.radius / pixel
     # Disks of one class do not meet, so their union is a sum of narrow Gaussians above its value at the radius.
-    disks = jax.vmap(jax.vmap(lambda p, m: _gaussians(p, m, 0.6 * radius, pixels, 0), in_axes=(None, 1)))(points, members)
+    disks = jax.vmap(jax.vmap(lambda p, m: _gaussians(p, m, 0.6 * radius, pixels, 0), in_axes=(None, 1)))(
+        points, members
+    )
     labels = jnp.moveaxis(disks > np.exp(-0.5 / 0.6**2), 1, -1).astype(image.dtype)
     return Sample(standardised(image), labels, points, members, pixel)
 
@@ -165,7 +172,11 @@ def _layer(key: Key[Array, ""], sheet: Sheet, variation: Variation, share: Float
     keys = iter(jax.random.split(key, 12))
     cells = np.arange(-sheet.reach, sheet.reach + 1)
     first, second = (grid.ravel() for grid in np.meshgrid(cells, cells, indexing="ij"))
-    fractional = jnp.asarray(np.stack([first, second], axis=1))[:, None] + sheet.sites[None] + jax.random.uniform(next(keys), (1, 1, 2))
+    fractional = (
+        jnp.asarray(np.stack([first, second], axis=1))[:, None]
+        + sheet.sites[None]
+        + jax.random.uniform(next(keys), (1, 1, 2))
+    )
     vectors = sheet.lattice * jnp.array([[1.0, 0.0], [-0.5, np.sqrt(0.75)]])
     angle = 2 * jnp.pi * jax.random.uniform(next(keys))
     turn = jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
@@ -177,7 +188,11 @@ def _layer(key: Key[Array, ""], sheet: Sheet, variation: Variation, share: Float
     there &= _outside_hole(next(keys), points, variation, side)
     rattle = _between(next(keys), variation.rattle) * jax.random.normal(next(keys), points.shape)
     gain = _between(next(keys), variation.gain)
-    return points + rattle, gain * there * sheet.brightness[site, number], there[:, None] * sheet.membership[site, number]
+    return (
+        points + rattle,
+        gain * there * sheet.brightness[site, number],
+        there[:, None] * sheet.membership[site, number],
+    )
 
 
 def _outside_hole(key: Key[Array, ""], points: Float[Array, "n 2"], variation: Variation, side: Array):
@@ -223,7 +238,9 @@ def _recorded(key: Key[Array, ""], image: Float[Array, "py px"], pixel: Array, v
     image = jnp.maximum(image - rows * jnp.gradient(image, axis=1), 0) / jnp.max(image)
     length = _between(next(keys), variation.correlation)
     white = jnp.fft.fft2(jax.random.normal(next(keys), (size, size)))
-    smooth = jnp.fft.ifft2(white * jnp.exp(-0.5 * (2 * jnp.pi * length) ** 2 * (ky**2 + kx**2))).real[PAD:-PAD, PAD:-PAD]
+    smooth = jnp.fft.ifft2(white * jnp.exp(-0.5 * (2 * jnp.pi * length) ** 2 * (ky**2 + kx**2))).real[
+        PAD:-PAD, PAD:-PAD
+    ]
     smooth = smooth / jnp.std(smooth) * _between(next(keys), variation.contamination)
     keys = iter(jax.random.split(next(keys), 3))
     image = image + smooth - jnp.min(smooth) + _between(next(keys), variation.pedestal)
@@ -237,8 +254,10 @@ def _transfer(key: Key[Array, ""], ky, kx, pixel: Array, variation: Variation) -
     edge = jnp.minimum(_between(edge, variation.aperture), 0.45 / pixel)
     square = (kx**2 + ky**2) / edge**2
     twofold = _between(astigmatism, variation.astigmatism, (2,))
-    phase = _between(defocus, variation.defocus) * square
-    phase += (twofold[0] * (kx**2 - ky**2) + twofold[1] * 2 * kx * ky) / edge**2
+    phase = (
+        _between(defocus, variation.defocus) * square
+        + (twofold[0] * (kx**2 - ky**2) + twofold[1] * 2 * kx * ky) / edge**2
+    )
     aperture = jax.nn.sigmoid((1 - jnp.sqrt(square)) * edge * len(ky) * pixel * 2)
     intensity = jnp.abs(jnp.fft.ifft2(aperture * jnp.exp(-1j * phase))) ** 2
     transfer = jnp.fft.fft2(intensity)

@@ -13,7 +13,7 @@ from jaxaet.gombnet.simulate import Sheet, Variation, draw
 
 
 class TrainingState(NamedTuple):
-    """All that the next step needs: parameters, batch statistics, the optimiser's state, running averages of both, step."""
+    """All that the next step needs; `average` is the running average of `parameters` and `statistics`."""
 
     parameters: nnx.State
     statistics: nnx.State

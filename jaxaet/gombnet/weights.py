@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 def save_weights(path: Path, network: nnx.Module, about: dict) -> None:
-    """Write all numbers of a network in float16; `about`: what rebuilds it (layers, classes, filters) and its origin."""
+    """Write all numbers of a network in float16; `about`: what rebuilds it: layers, classes, filters."""
     named = {jax.tree_util.keystr(where): np.asarray(leaf, np.float16) for where, leaf in _leaves(network)}
     np.savez_compressed(path, about=json.dumps(about), **named)
 
@@ -39,7 +39,8 @@ def load_weights(path: Path | str) -> tuple[GombNet, dict]:
             raise KeyError("shape")
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} holds no weights of a Gomb-Net; give a file of save_weights, or one of {', '.join(sorted(shipped))}."
+            f"{path} holds no weights of a Gomb-Net; "
+            f"give a file of save_weights, or one of {', '.join(sorted(shipped))}."
         ) from error
     return nnx.merge(structure, jax.tree.unflatten(tree, numbers)), about
 

@@ -1,0 +1,117 @@
+"""An image of any size and sampling to the probability of each class in each layer, with its spread."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+from scipy.ndimage import zoom
+
+from jaxaet.core import InputError
+from jaxaet.gombnet.losses import best_orders
+from jaxaet.gombnet.simulate import standardised
+
+
+class Prediction(NamedTuple):
+    """Probabilities (l, ny, nx, c) in pixels of the resampled image.
+
+    `mean` and `spread` (standard deviation) are over turned and mirrored copies. `pixel`: pixel size, Å.
+    """
+
+    mean: Float[np.ndarray, "l ny nx c"]
+    spread: Float[np.ndarray, "l ny nx c"]
+    pixel: float
+
+
+def predict(
+    network: nnx.Module,
+    image: np.ndarray,
+    pixel: float,
+    trained_pixel: float,
+    tile: int = 256,
+    copies: int = 8,
+) -> Prediction:
+    """Probabilities over a whole image, by tiles that overlap by half.
+
+    `pixel`: pixel size of the image, Å; it is resampled to `trained_pixel`, Å. `copies`: of the eight turns and mirror
+    images, how many are averaged. The layers of each copy and each tile are ordered like those before.
+    Raises `InputError` for an image that is no image, is constant, has values that are not finite, or is too small.
+    """
+    image = _checked(np.asarray(image), pixel)
+    scale = pixel / trained_pixel
+    if abs(scale - 1) > 0.02:
+        image = zoom(image, scale, order=3 if scale > 1 else 1, grid_mode=True, mode="nearest")
+    shape = image.shape
+    if min(shape) < 64:
+        raise InputError(
+            f"The image has {shape[0]} × {shape[1]} pixels of {trained_pixel:g} Å after resampling; "
+            "it needs at least 64 × 64."
+        )
+    padded = np.pad(
+        image, [(0, max(0, tile - side)) for side in shape], mode="reflect" if min(shape) > tile // 2 else "edge"
+    )
+    structure, state = nnx.split(network)
+    run = _runner(structure)
+    total, spread, weight = None, None, np.zeros(padded.shape)
+    window = np.outer(*[np.hanning(tile + 2)[1:-1]] * 2)
+    for row in _starts(padded.shape[0], tile):
+        for column in _starts(padded.shape[1], tile):
+            part = (slice(row, row + tile), slice(column, column + tile))
+            mean, deviation = _of_tile(run, state, padded[part], copies)
+            if total is None:
+                total = np.zeros((mean.shape[0], *padded.shape, mean.shape[-1]))
+                spread = np.zeros_like(total)
+            before = total[(slice(None), *part)] / np.maximum(weight[part], 1e-9)[None, ..., None]
+            order = list(_order(mean, before * (weight[part] > 0)[None, ..., None]))
+            total[(slice(None), *part)] += window[None, ..., None] * mean[order]
+            spread[(slice(None), *part)] += window[None, ..., None] * deviation[order]
+            weight[part] += window
+    cut = (slice(None), slice(0, shape[0]), slice(0, shape[1]))
+    mean, deviation = (values[cut] / weight[None, ..., None][:, : shape[0], : shape[1]] for values in (total, spread))
+    return Prediction(mean, deviation, pixel / scale if abs(scale - 1) > 0.02 else pixel)
+
+
+def _checked(image: np.ndarray, pixel: float) -> Float[np.ndarray, "ny nx"]:
+    if image.ndim != 2:
+        raise InputError(
+            f"An array of shape {image.shape} is no grey image; give one of two dimensions (rows, columns)."
+        )
+    if not 0.005 < pixel < 1:
+        raise InputError(f"A pixel size of {pixel:g} Å was given; atoms are seen with 0.005 to 1 Å.")
+    if not np.isfinite(image).all():
+        raise InputError(
+            f"{np.count_nonzero(~np.isfinite(image))} pixels of the image are not finite; mend or cut them first."
+        )
+    if image.min() == image.max():
+        raise InputError(f"All pixels of the image are {image.flat[0]:g}; it shows no atoms.")
+    return image.astype(float)
+
+
+def _starts(side: int, tile: int) -> list[int]:
+    return sorted({min(start, side - tile) for start in range(0, side, tile // 2)})
+
+
+def _runner(structure: nnx.GraphDef):
+    @jax.jit
+    def run(state, images: Float[Array, "b ny nx"]) -> Float[Array, "b l ny nx c"]:
+        return jax.nn.sigmoid(nnx.merge(structure, state)(images))
+
+    return run
+
+
+def _of_tile(run, state, tile: Float[np.ndarray, "n n"], copies: int):
+    turned = [np.rot90(tile if k < 4 else tile.T, k % 4) for k in range(copies)]
+    outputs = np.asarray(run(state, standardised(jnp.asarray(np.stack(turned), jnp.float32))))
+    undone = []
+    for k, output in enumerate(outputs):
+        back = np.rot90(output, -(k % 4), axes=(1, 2))
+        undone.append(back if k < 4 else back.swapaxes(1, 2))
+    undone = np.stack([output[list(_order(output, undone[0]))] for output in undone])
+    return undone.mean(axis=0), undone.std(axis=0)
+
+
+def _order(outputs: Float[np.ndarray, "l ny nx c"], reference: Float[np.ndarray, "l ny nx c"]) -> tuple[int, ...]:
+    """Which output stands for each layer of the reference."""
+    return best_orders(np.einsum("lyxc,myxc->lm", outputs, reference)[None])[0]

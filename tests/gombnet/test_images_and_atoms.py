@@ -1,0 +1,159 @@
+"""Drawn images say where their atoms are; probabilities give the atoms back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from jaxaet import InputError
+from jaxaet.gombnet import (
+    GombNet,
+    Prediction,
+    Variation,
+    atom_scores,
+    decode,
+    draw,
+    graphene_sheet,
+    pixel_scores,
+    predict,
+    tungsten_sheet,
+)
+
+PIXELS = 96
+STILL = {"hole": 0.0, "vacancies": (0.0, 0.0), "pixel": (0.1, 0.1)}
+
+
+@pytest.fixture(scope="module")
+def graphene():
+    variation = Variation(**STILL)
+    return jax.jit(lambda key: draw(key, graphene_sheet(), 2, variation, PIXELS))
+
+
+@pytest.fixture(scope="module")
+def tungsten():
+    variation = Variation(**STILL)
+    return jax.jit(lambda key: draw(key, tungsten_sheet(), 2, variation, PIXELS))
+
+
+def inside(sample, layer, member, margin=8.0):
+    points = np.asarray(sample.positions[layer])[np.asarray(sample.members[layer, :, member]) > 0]
+    return points[((points > margin) & (points < PIXELS - 1 - margin)).all(axis=1)]
+
+
+def test_labels_are_centred_on_the_atoms(graphene):
+    """The authors' labels are off by up to a pixel; ours are where the atoms are."""
+    sample = graphene(jax.random.key(3))
+    for layer in range(2):
+        label, count = ndimage.label(np.asarray(sample.labels[layer, ..., 0]))
+        centres = np.array(ndimage.center_of_mass(label > 0, label, range(1, count + 1)))[:, ::-1]
+        scores = atom_scores(inside(sample, layer, 0), centres, 1.0)
+        assert scores.precision == 1
+        assert np.sqrt(np.mean(scores.distances**2)) < 0.15
+        assert abs(np.mean(centres[:, 0]) % 1) <= 1
+
+
+def test_the_image_is_bright_where_atoms_are(graphene):
+    quiet = Variation(**STILL, counts=(6.0, 6.0), pedestal=(0.0, 0.0), contamination=(0.0, 0.0), jitter=(0.0, 0.0))
+    sample = jax.jit(lambda key: draw(key, graphene_sheet(), 1, quiet, PIXELS))(jax.random.key(5))
+    points = np.rint(inside(sample, 0, 0)).astype(int)
+    image = np.asarray(sample.image)
+    assert image[points[:, 1], points[:, 0]].mean() > 0.8
+    np.testing.assert_allclose([image.mean(), image.std()], [0, 1], atol=1e-6)
+
+
+def test_density_of_atoms_is_the_crystals(graphene):
+    counts = [len(inside(graphene(jax.random.key(seed)), 0, 0, 0.0)) for seed in range(12)]
+    expected = 2 / (2.46**2 * np.sqrt(0.75)) * ((PIXELS - 1) * 0.1) ** 2
+    assert abs(np.mean(counts) / expected - 1) < 0.04
+
+
+def test_layers_differ_and_keys_decide(graphene):
+    first, again, other = (graphene(jax.random.key(seed)) for seed in (1, 1, 2))
+    assert (first.image == again.image).all()
+    assert not (first.image == other.image).all()
+    assert not (first.positions[0] == first.positions[1]).any()
+
+
+def test_selenium_is_where_it_was_put(tungsten):
+    """A quarter of the images is pristine; a column has S, Se or both; tungsten is never replaced."""
+    members = np.array([tungsten(jax.random.key(seed)).members for seed in range(40)])
+    selenium = members[..., 1].sum(axis=2)
+    assert 4 <= np.count_nonzero(selenium.sum(axis=1) == 0) <= 18
+    chalcogen = members[..., :2].max(axis=-1)
+    assert set(np.unique(chalcogen + members[..., 2])) == {1.0}
+    assert (members[..., 0] * members[..., 1]).any()
+
+
+def test_decoding_the_truth_returns_it(tungsten):
+    sample = tungsten(jax.random.key(8))
+    columns = decode(Prediction(np.asarray(sample.labels), np.zeros(sample.labels.shape), 0.1), tungsten_sheet())
+    for layer in range(2):
+        for member in range(3):
+            of_class = columns[layer].probabilities[:, member] > 0.5
+            found = columns[layer].positions[of_class] / 0.1 + PIXELS // 2
+            within = found[((found > 8) & (found < PIXELS - 9)).all(axis=1)]
+            true = inside(sample, layer, member, 0.0)
+            scores = atom_scores(within, true, 1.5)
+            assert scores.precision == 1
+            assert len(within) >= len(inside(sample, layer, member, 10.0))
+            assert scores.distances.max(initial=0) < 0.6
+
+
+def test_scores_of_pixels_take_one_order():
+    labels = np.zeros((1, 2, 4, 4, 1))
+    labels[0, 0, :2], labels[0, 1, :, 0] = 1, 1
+    perfect = pixel_scores(labels[:, ::-1], labels)
+    assert [float(score[0]) for score in perfect] == [1, 1, 1]
+    half = pixel_scores(np.stack([labels[0, 0], np.zeros((4, 4, 1))])[None], labels)
+    np.testing.assert_allclose([float(score[0]) for score in half], [28 / 32, 2 * 8 / 20, 8 / 12])
+
+
+def test_scores_of_atoms():
+    scores = atom_scores(np.array([[0.0, 0], [5, 5], [9, 9]]), np.array([[0.0, 0.1], [5, 5.2]]), 0.15)
+    assert (scores.precision, scores.recall) == (1 / 3, 1 / 2)
+    assert atom_scores(np.zeros((0, 2)), np.ones((3, 2)), 1.0).f1 == 0
+
+
+@pytest.fixture(scope="module")
+def network():
+    return GombNet(2, 1, jax.random.key(0), (4, 8))
+
+
+def test_one_tile_is_the_network_itself(network):
+    image = np.random.default_rng(0).normal(size=(64, 64))
+    image = (image - image.mean()) / image.std()
+    prediction = predict(network, image, 0.1, 0.1, tile=64, copies=1)
+    direct = jax.nn.sigmoid(network(jnp.asarray(image, jnp.float32)[None]))[0]
+    np.testing.assert_allclose(prediction.mean, direct, atol=1e-5)
+    assert not prediction.spread.any()
+
+
+def test_turning_the_image_turns_the_prediction(network):
+    image = np.random.default_rng(1).normal(size=(64, 64))
+    upright = predict(network, image, 0.1, 0.1, tile=64).mean
+    turned = np.rot90(predict(network, np.rot90(image), 0.1, 0.1, tile=64).mean, -1, axes=(1, 2))
+    same, crossed = (np.abs(turned[list(order)] - upright).max() for order in ((0, 1), (1, 0)))
+    assert min(same, crossed) < 1e-4
+
+
+def test_any_size_and_sampling(network):
+    image = np.random.default_rng(2).normal(size=(90, 137))
+    prediction = predict(network, image, 0.2, 0.1, tile=64, copies=1)
+    assert prediction.mean.shape == (2, 180, 274, 1)
+    assert prediction.pixel == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("image", "pixel", "sentence"),
+    [
+        (np.ones((64, 64)), 0.1, "shows no atoms"),
+        (np.full((64, 64), np.nan), 0.1, "not finite"),
+        (np.ones((64, 64, 3)), 0.1, "no grey image"),
+        (np.eye(20), 0.1, "too small|at least 64"),
+        (np.eye(64), 30.0, "pixel size"),
+    ],
+)
+def test_bad_images_are_refused(network, image, pixel, sentence):
+    with pytest.raises(InputError, match=sentence):
+        predict(network, image, pixel, 0.1)
