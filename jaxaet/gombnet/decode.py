@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import gaussian_filter
+from skimage.feature import peak_local_max
 
 from jaxaet.gombnet.predict import Prediction
 from jaxaet.gombnet.simulate import Sheet
@@ -44,7 +45,7 @@ def _columns(layer: Float[np.ndarray, "ny nx c"], group: list[int], pixel: float
     chance = layer[..., group].max(axis=-1)
     smooth = gaussian_filter(chance, 0.5 * radius / pixel)
     half = int(np.ceil(1.3 * radius / pixel))
-    peaks = np.argwhere((smooth == maximum_filter(smooth, size=2 * half + 1)) & (smooth > 0.5 * threshold))
+    peaks = peak_local_max(smooth, min_distance=half, threshold_abs=0.5 * threshold, exclude_border=False)
     padded = np.pad(layer[..., group], ((half, half), (half, half), (0, 0)))
     steps = np.arange(-half, half + 1)
     within = np.hypot(steps[:, None], steps[None]) * pixel

@@ -39,9 +39,9 @@ class GombLoss(eqx.Module):
     """The groupwise combinatorial loss of the published code, for any number of layers up to four.
 
     Each order of the layers has a sum of Dice's losses; their reciprocals are summed, and the reciprocal of that is
-    multiplied by sigmoid((D(T1, T2) - D(O1, O2))²), each D(A, B) the mean over the pairs of layers. `alpha`: weight of the outputs
-    in Dice's loss, 1; with 2 a perfect output has a loss near 0.24. Source: code of Houston et al., Nano Lett. 25
-    (2025) 9277.
+    multiplied by sigmoid((D(T1, T2) - D(O1, O2))²), each D(A, B) the mean over the pairs of layers.
+    `alpha`: weight of the outputs in Dice's loss, 1; with 2 a perfect output has a loss near 0.24. Source: code of
+    Houston et al., Nano Lett. 25 (2025) 9277.
     """
 
     alpha: Float[Array, ""]

