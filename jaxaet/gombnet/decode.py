@@ -37,7 +37,7 @@ def decode(prediction: Prediction, sheet: Sheet, threshold: float = 0.5) -> list
 def sites(sheet: Sheet) -> list[tuple[int, ...]]:
     """The classes that can be at each kind of site, once for each kind."""
     at_site = np.asarray(sheet.membership).any(axis=1)
-    return sorted({tuple(int(c) for c in np.flatnonzero(members)) for members in at_site})
+    return sorted({tuple(int(c) for c in np.flatnonzero(members)) for members in np.atleast_2d(at_site)})
 
 
 def _columns(layer: Float[np.ndarray, "ny nx c"], group: list[int], pixel: float, radius: float, threshold: float):

@@ -64,7 +64,7 @@ def atom_scores(found: Float[np.ndarray, "n 2"], true: Float[np.ndarray, "m 2"],
     """Pairs of mutually nearest found and true columns that are not further apart than `tolerance`."""
     if len(found) == 0 or len(true) == 0:
         return AtomScores(len(found), len(true), np.zeros(0))
-    distance, nearest = KDTree(true).query(found)
-    _, back = KDTree(found).query(true)
+    distance, nearest = map(np.atleast_1d, KDTree(true).query(found))
+    back = np.atleast_1d(KDTree(found).query(true)[1])
     matched = (back[nearest] == np.arange(len(found))) & (distance <= tolerance)
     return AtomScores(len(found), len(true), distance[matched])

@@ -80,7 +80,7 @@ class _Branched(nnx.Module):
             x = block(x, train)
             skips.append(x)
             x = nnx.max_pool(x, (2, 2), strides=(2, 2))
-        rngs = nnx.Rngs(dropout=key) if train else None
+        rngs = None if key is None else nnx.Rngs(dropout=key)
         x = self.dropout(self.bottleneck(x, train), deterministic=not train, rngs=rngs)
         return [decoder(x, skips, train).astype(jnp.float32) for decoder in self.decoders]
 

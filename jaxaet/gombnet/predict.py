@@ -39,10 +39,12 @@ def predict(
     images, how many are averaged. The layers of each copy and each tile are ordered like those before.
     Raises `InputError` for an image that is no image, is constant, has values that are not finite, or is too small.
     """
-    image = _checked(np.asarray(image), pixel)
+    image = _checked(image, pixel)
     scale = pixel / trained_pixel
-    if abs(scale - 1) > 0.02:
-        image = zoom(image, scale, order=3 if scale > 1 else 1, grid_mode=True, mode="nearest")
+    if abs(scale - 1) < 0.02:
+        scale = 1.0
+    else:
+        image = np.asarray(zoom(image, scale, order=3 if scale > 1 else 1, grid_mode=True, mode="nearest"))
     shape = image.shape
     if min(shape) < 64:
         raise InputError(
@@ -54,26 +56,32 @@ def predict(
     )
     structure, state = nnx.split(network)
     run = _runner(structure)
-    total, spread, weight = None, None, np.zeros(padded.shape)
-    window = np.outer(*[np.hanning(tile + 2)[1:-1]] * 2)
-    for row in _starts(padded.shape[0], tile):
-        for column in _starts(padded.shape[1], tile):
-            part = (slice(row, row + tile), slice(column, column + tile))
-            mean, deviation = _of_tile(run, state, padded[part], copies)
-            if total is None:
-                total = np.zeros((mean.shape[0], *padded.shape, mean.shape[-1]))
-                spread = np.zeros_like(total)
-            before = total[(slice(None), *part)] / np.maximum(weight[part], 1e-9)[None, ..., None]
-            order = list(_order(mean, before * (weight[part] > 0)[None, ..., None]))
-            total[(slice(None), *part)] += window[None, ..., None] * mean[order]
-            spread[(slice(None), *part)] += window[None, ..., None] * deviation[order]
-            weight[part] += window
+    parts = [
+        (slice(row, row + tile), slice(column, column + tile))
+        for row in _starts(padded.shape[0], tile)
+        for column in _starts(padded.shape[1], tile)
+    ]
+    mean, spread = _stitched([_of_tile(run, state, padded[part], copies) for part in parts], parts, padded.shape)
     cut = (slice(None), slice(0, shape[0]), slice(0, shape[1]))
-    mean, deviation = (values[cut] / weight[None, ..., None][:, : shape[0], : shape[1]] for values in (total, spread))
-    return Prediction(mean, deviation, pixel / scale if abs(scale - 1) > 0.02 else pixel)
+    return Prediction(mean[cut], spread[cut], pixel / scale)
 
 
-def _checked(image: np.ndarray, pixel: float) -> Float[np.ndarray, "ny nx"]:
+def _stitched(outcomes, parts, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the tiles, weighted by a window, in layers ordered like those of the tiles before."""
+    first = outcomes[0][0]
+    total = np.zeros((2, len(first), *shape, first.shape[-1]))
+    weight = np.full(shape, 1e-9)
+    window = np.outer(*[np.hanning(first.shape[1] + 2)[1:-1]] * 2)
+    for part, outcome in zip(parts, outcomes, strict=True):
+        where = (slice(None), slice(None), *part)
+        order = list(_order(outcome[0], total[where][0] / weight[part][None, ..., None]))
+        total[where] += window[None, None, ..., None] * np.stack(outcome)[:, order]
+        weight[part] += window
+    mean, spread = total / weight[None, None, ..., None]
+    return mean, spread
+
+
+def _checked(image: np.ndarray, pixel: float) -> np.ndarray:
     if image.ndim != 2:
         raise InputError(
             f"An array of shape {image.shape} is no grey image; give one of two dimensions (rows, columns)."

@@ -236,7 +236,7 @@ def _recorded(key: Key[Array, ""], image: Float[Array, "py px"], pixel: Array, v
     image = jnp.fft.ifft2(jnp.fft.fft2(image) * _transfer(next(keys), ky, kx, pixel, variation)).real
     image = jnp.maximum(image, 0)[PAD:-PAD, PAD:-PAD]
     rows = _between(next(keys), variation.jitter) / pixel * jax.random.normal(next(keys), (len(image), 1))
-    image = jnp.maximum(image - rows * jnp.gradient(image, axis=1), 0) / jnp.max(image)
+    image = jnp.maximum(image - rows * jnp.asarray(jnp.gradient(image, axis=1)), 0) / jnp.max(image)
     length = _between(next(keys), variation.correlation)
     white = jnp.fft.fft2(jax.random.normal(next(keys), (size, size)))
     smooth = jnp.fft.ifft2(white * jnp.exp(-0.5 * (2 * jnp.pi * length) ** 2 * (ky**2 + kx**2))).real[

@@ -15,10 +15,10 @@ from jaxaet.gombnet.simulate import Sheet, Variation, draw
 class TrainingState(NamedTuple):
     """All that the next step needs; `average` is the running average of `parameters` and `statistics`."""
 
-    parameters: nnx.State
-    statistics: nnx.State
+    parameters: Any
+    statistics: Any
     optimiser: Any
-    average: tuple[nnx.State, nnx.State]
+    average: tuple[Any, Any]
     step: Array
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,9 @@ FOLDER = Path(__file__).parent / "weights"
 
 def save_weights(path: Path, network: nnx.Module, about: dict) -> None:
     """Write all numbers of a network in float16; `about`: what rebuilds it: layers, classes, filters."""
-    named = {jax.tree_util.keystr(where): np.asarray(leaf, np.float16) for where, leaf in _leaves(network)}
+    named: dict[str, Any] = {
+        jax.tree_util.keystr(where): np.asarray(leaf, np.float16) for where, leaf in _leaves(network)
+    }
     np.savez_compressed(path, about=json.dumps(about), **named)
 
 
