@@ -70,7 +70,7 @@ def _stitched(outcomes, parts, shape: tuple[int, ...]) -> tuple[np.ndarray, np.n
     """Means and deviations of the tiles, weighted by a window, in layers ordered like those of the tiles before."""
     first = outcomes[0][0]
     total = np.zeros((2, len(first), *shape, first.shape[-1]))
-    weight = np.full(shape, 1e-9)
+    weight = np.full(shape, 1e-30)
     window = np.outer(*[np.hanning(first.shape[1] + 2)[1:-1]] * 2)
     for part, outcome in zip(parts, outcomes, strict=True):
         where = (slice(None), slice(None), *part)
