@@ -92,9 +92,12 @@ from .phonons import (
     interface_participation as interface_participation,
     participation_ratio as participation_ratio,
     projected_density as projected_density,
+    random_signs as random_signs,
+    sampled_density as sampled_density,
     spectral_function as spectral_function,
     thermal_constants as thermal_constants,
     unfold as unfold,
+    window_participation as window_participation,
 )
 from .specimen import (
     Atoms as Atoms,

@@ -1,5 +1,6 @@
 """Phonopy: force constants in and out, and from any calculator by displacements."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -92,25 +93,33 @@ def load_phonons(
     """The crystal and force constants of a phonopy run.
 
     `path`: phonopy.yaml, phonopy_disp.yaml or phonopy_params.yaml. `force_constants`: FORCE_CONSTANTS or a .hdf5 file
-    of them, `force_sets`: FORCE_SETS, where the yaml file does not hold them itself.
-    Raises `InputError` for a file that is missing or that phonopy cannot read, and when no force constants result.
+    of them, `force_sets`: FORCE_SETS, where the yaml file does not hold them itself; of those not named, the ones
+    beside the yaml file are taken, and never those of the folder the program runs in.
+    Raises `InputError` for a file that is missing, unreadable or does not fit the others, and when no force constants
+    result.
     """
     import phonopy
 
-    for file in filter(None, (path, force_constants, force_sets)):
-        if not Path(file).is_file():
+    files = [None if file is None else Path(file).resolve() for file in (path, force_constants, force_sets)]
+    for file in filter(None, files):
+        if not file.is_file():
             raise InputError(f"There is no file {file}; correct the path.")
     try:
-        loaded = phonopy.load(
-            path,
-            force_constants_filename=force_constants,
-            force_sets_filename=force_sets,
-            is_nac=False,
-            primitive_matrix=None,
-            log_level=0,
-        )
+        with contextlib.chdir(files[0].parent):  # where phonopy looks for files of its own accord
+            loaded = phonopy.load(
+                files[0].name,
+                force_constants_filename=files[1],
+                force_sets_filename=files[2],
+                is_nac=False,
+                primitive_matrix=None,
+                log_level=0,
+            )
     except Exception as error:  # phonopy raises whatever its parsers do
-        raise InputError(f"{path} cannot be read by phonopy ({error}); give a phonopy.yaml file.") from None
+        names = " with ".join(file.name for file in files if file is not None)
+        raise InputError(
+            f"{names} in {files[0].parent} cannot be read by phonopy ({' '.join(str(error).split())}); give the files "
+            "of one finished phonopy run."
+        ) from None
     return from_phonopy(loaded)
 
 

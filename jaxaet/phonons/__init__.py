@@ -18,7 +18,9 @@ from jaxaet.phonons.localisation import (
     enrichment as enrichment,
     interface_participation as interface_participation,
     interface_weights as interface_weights,
+    mode_participation as mode_participation,
     participation_ratio as participation_ratio,
+    window_participation as window_participation,
 )
 from jaxaet.phonons.modes import (
     Modes as Modes,
@@ -28,6 +30,7 @@ from jaxaet.phonons.modes import (
     mesh as mesh,
     path as path,
 )
+from jaxaet.phonons.moments import random_signs as random_signs, sampled_density as sampled_density
 from jaxaet.phonons.residual import BulkFit as BulkFit, Peak as Peak, bulk_fit as bulk_fit, peaks as peaks
 from jaxaet.phonons.stillinger_weber import StillingerWeber as StillingerWeber
 from jaxaet.phonons.topology import Topology as Topology, find_topology as find_topology

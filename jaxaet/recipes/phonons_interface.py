@@ -17,10 +17,10 @@ from jaxaet.phonons import (
     mesh,
     participation_ratio,
     path,
-    peaks,
     spectral_function,
     unfold,
 )
+from jaxaet.recipes.beyond_bulk import NEAR, peak_table, residual_peaks, sentence, zones
 from jaxaet.recipes.config import PhononsInterfaceConfig
 from jaxaet.recipes.config_file import dump_config
 from jaxaet.recipes.results import save_figures
@@ -28,6 +28,7 @@ from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.spectra import (
     GEOMETRIES,
     LAYERS,
+    bands,
     constants_of,
     density,
     energies_of,
@@ -46,9 +47,6 @@ from jaxaet.viz import (
     write_report,
 )
 
-PROMINENT = 0.03  # of the density's maximum, that a peak of the residual has to stand out by
-NEAR = 2.5  # meV, within which a peak counts as the one looked for
-CERTAIN = 2.0  # standard deviations
 CORNERS = np.array([[0, 0, 0], [0.5, 0, 0], [1 / 3, 1 / 3, 0], [0, 0, 0]])  # Γ, M, K, Γ
 
 
@@ -68,8 +66,8 @@ def run(config: PhononsInterfaceConfig, folder: RunFolder) -> dict:
     metrics["peaks"] = {
         f"{energy:g}_mev": peak_table(config, energy, found) for energy in config.spectra.looked_for_mev
     }
-    metrics["result"] = " ".join(sentence(energy, found, config) for energy in config.spectra.looked_for_mev)
-    write(config, folder, cell, sigma, found, metrics)
+    metrics["result"] = " ".join(sentence(config, energy, found) for energy in config.spectra.looked_for_mev)
+    write(config, folder, cell, sigma, found, metrics, folder.stage("bands", lambda: bulk_bands(config, cell, sigma)))
     return metrics
 
 
@@ -116,7 +114,7 @@ def spectrum(config: PhononsInterfaceConfig, geometry: str, cell: InterfaceCell,
     constants = constants_of(config, crystal)
     modes = find_modes(constants, crystal, jnp.asarray(mesh((*options.mesh, 1))))
     distances = jnp.asarray(cell.distances)
-    zone = (jnp.abs(distances) < options.interface_width_a).astype(float)
+    shares = {f"enrichment_{zone}": enrichment(modes, jnp.asarray(of)) for zone, of in zones(config, cell).items()}
     weights = interface_weights(distances, options.interface_width_a)
     return {
         "positions": crystal.atoms.positions,
@@ -127,7 +125,7 @@ def spectrum(config: PhononsInterfaceConfig, geometry: str, cell: InterfaceCell,
         "energies": modes.energies,
         "participation": participation_ratio(modes),
         "interface_participation": interface_participation(modes, weights),
-        "enrichment": enrichment(modes, zone),
+        **shares,
         "density": density(config, crystal, options.mesh),
     }
 
@@ -176,52 +174,20 @@ def unfolded(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict) -
     """The spectral function on Γ-M-K-Γ of the primitive cell."""
     crystal = crystal_of(cell, found)
     sites = Sites(cell.cells, cell.basis, cell.multiples, 3)
-    energies, weights = unfold(
-        constants_of(config, crystal), crystal, sites, jnp.asarray(path(CORNERS, config.spectra.path_steps))
-    )
+    energies, weights = unfold(constants_of(config, crystal), crystal, sites, jnp.asarray(wave_vectors(config)))
     grid = jnp.asarray(energies_of(config))
     return {"spectral_function": spectral_function(energies, weights, grid, config.spectra.width_mev / 2)}
 
 
-def residual_peaks(config: PhononsInterfaceConfig, found: dict, layer: str) -> list:
-    """The peaks of what bulk leaves."""
-    return peaks(energies_of(config), found[f"residual_{layer}"], PROMINENT * found["density"].max())
+def wave_vectors(config: PhononsInterfaceConfig) -> np.ndarray:
+    """Γ-M-K-Γ of the primitive cell, (k, 3)."""
+    return path(CORNERS, config.spectra.path_steps)
 
 
-def certainty(found: dict, config: PhononsInterfaceConfig, energy: float) -> float:
-    """How many standard deviations of the draws the noise-matched residual is above 0 at an energy."""
-    index = int(np.abs(energies_of(config) - energy).argmin())
-    spread = found["residual_spread"][index]
-    return float(found["residual_matched"][index] / spread) if spread > 0 else np.inf
-
-
-def position_spread(found: dict, config: PhononsInterfaceConfig, energy: float) -> float | None:
-    """The standard deviation, meV, of a peak's position over the draws in which it is found."""
-    limit = PROMINENT * found["density"].max()
-    places = []
-    for draw in found["residual_draws"]:
-        near = [p.energy for p in peaks(energies_of(config), draw, limit) if abs(p.energy - energy) < NEAR]
-        places += [min(near, key=lambda e: abs(e - energy))] if near else []
-    return float(np.std(places)) if len(places) > 1 else None
-
-
-def nearest(config, found: dict, layer: str, energy: float):
-    """The residual peak nearest to an energy, or None if there is none within reach."""
-    near = [p for p in residual_peaks(config, found, layer) if abs(p.energy - energy) < NEAR]
-    return min(near, key=lambda p: abs(p.energy - energy)) if near else None
-
-
-def peak_table(config: PhononsInterfaceConfig, energy: float, found: dict) -> dict:
-    """Where a peak is found in each geometry against each layer of bulk references, meV, or None."""
-    table = {}
-    for name in GEOMETRIES:
-        places = {layer: nearest(config, found[name], layer, energy) for layer in LAYERS}
-        table[name] = {f"{layer}_mev": None if p is None else p.energy for layer, p in places.items()}
-        last = places["matched"]
-        table[name]["spread_mev"] = None if last is None else position_spread(found[name], config, last.energy)
-        certain = None if last is None else certainty(found[name], config, last.energy)
-        table[name]["standard_deviations"] = None if certain is None or np.isinf(certain) else certain
-    return table
+def bulk_bands(config: PhononsInterfaceConfig, cell: InterfaceCell, sigma) -> dict:
+    """The bands of free bulk on either side, meV, by material."""
+    materials = [side.material for side in sides(cell, cell.crystal, sigma)]
+    return {material: bands(config, material, wave_vectors(config)) for material in materials}
 
 
 def numbers(config: PhononsInterfaceConfig, found: dict) -> dict:
@@ -235,36 +201,13 @@ def numbers(config: PhononsInterfaceConfig, found: dict) -> dict:
         "lowest_mev": float(energies.min()),
         "highest_mev": float(energies.max()),
         "median_participation": float(np.median(found["participation"])),
-        "modes_localised_at_the_interface_percent": 100 * float(np.mean(found["enrichment"] > 2)),
+        "modes_localised_at_the_interface_percent": 100 * float(np.mean(found["enrichment_interface"] > 2)),
         **{f"residual_{layer}_percent": 100 * found[f"relative_{layer}"] for layer in LAYERS},
         **{f"peaks_{layer}_mev": [p.energy for p in residual_peaks(config, found, layer)] for layer in LAYERS},
     }
 
 
-def sentence(energy: float, found: dict, config: PhononsInterfaceConfig) -> str:
-    """What became of one peak, in words."""
-    measured = [nearest(config, found["as_measured"], layer, energy) for layer in ("free", "matched")]
-    probable = nearest(config, found["map"], "matched", energy)
-    start = f"{energy:g} meV: "
-    if measured[0] is None and probable is None:
-        return start + "no peak beyond bulk."
-    if probable is None:
-        gone = "" if measured[1] else " and is gone once bulk has the same strain and noise"
-        return start + f"a peak of the raw coordinates only{gone}; it does not survive in the most probable structure."
-    certain = certainty(found["map"], config, probable.energy)
-    relaxed = nearest(config, found["relaxed"], "strained", energy)
-    also = "also" if relaxed else "not"
-    if certain < CERTAIN:
-        return (
-            start + f"at {probable.energy:.1f} meV in the most probable structure, within the noise ({certain:.1f} σ)."
-        )
-    return start + (
-        f"survives all controls at {probable.energy:.1f} meV ({certain:.1f} σ); it is {also} there when the interface "
-        "is relaxed."
-    )
-
-
-def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, metrics: dict) -> None:
+def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, metrics: dict, bulk: dict) -> None:
     """Write atoms.extxyz, results.h5, the figures and report.html."""
     best = crystal_of(cell, found["map"])
     with folder.writing("atoms.extxyz") as file:
@@ -274,14 +217,16 @@ def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, me
         "positions": ("Å", "atom, (x y z)"), "cell": ("Å", "vector, (x y z)"), "energies": ("meV", "q, mode"),
         "density": ("1/meV/atom", "energy"), "density_spread": ("1/meV/atom", "energy"),
         "participation": ("1", "q, mode"), "interface_participation": ("1", "q, mode"),
-        "enrichment": ("1", "q, mode"), "spectral_function": ("1/meV", "q, energy"),
+        "enrichment_interface": ("1", "q, mode"), "enrichment_seam": ("1", "q, mode"),
+        "spectral_function": ("1/meV", "q, energy"),
         "residual_matched": ("1/meV/atom", "energy"), "residual_spread": ("1/meV/atom", "energy"),
         "residual_strained": ("1/meV/atom", "energy"), "residual_free": ("1/meV/atom", "energy"),
     }  # fmt: skip
     arrays = {f"{name}_{key}": (found[name][key], *kind) for name in GEOMETRIES for key, kind in kinds.items()}
+    arrays |= {f"bands_{material}": (energies, "meV", "q, band") for material, energies in bulk.items()}
     with folder.writing("results.h5") as file:
         save_arrays(file, arrays | {"energy": (grid, "meV", "energy")}, {"width_mev": config.spectra.width_mev})
-    listed = save_figures(folder, drawn(config, cell, found, grid))
+    listed = save_figures(folder, drawn(config, cell, found, grid, bulk))
     view = atoms_view(
         np.asarray(best.atoms.positions), list(best.atoms.symbols), sigma, title="Most probable supercell"
     )
@@ -292,37 +237,51 @@ def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, me
     )  # fmt: skip
 
 
-def drawn(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict, grid) -> list:
+def drawn(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict, grid, bulk: dict) -> list:
     """The figures as (title, caption, figure)."""
-    ticks = [config.spectra.path_steps * i for i in range(4)]
     titles = {"as_measured": "As measured", "map": "Most probable", "relaxed": "Relaxed"}
     maps = {titles[name]: found[name]["spectral_function"] for name in GEOMETRIES}
+    densities = {"interface cell": found["map"]["density"]}
+    densities |= dict(zip(bulk, found["map"]["reference_free"], strict=True))
     figures = [
         ("Interface", "Density of states against bulk with the same strain and noise, what is left, participation "
          "ratios; most probable structure.", interface_figure(grid, found["map"], config.spectra.looked_for_mev)),
         ("As measured", "The same for the coordinates as measured.",
          interface_figure(grid, found["as_measured"], config.spectra.looked_for_mev)),
-        ("Unfolded", "Spectral function on the path of the primitive cell.", unfolded_figure(grid, maps, ticks)),
+        ("Unfolded", "Spectral function on the path of the primitive cell, with the bands of free bulk; densities of "
+         "the most probable structure and of free bulk.", unfolded_figure(grid, maps, bulk, densities)),
         ("Controls", "What each layer of bulk references leaves of the density of states.",
          controls_figure(grid, {titles[n]: found[n] for n in GEOMETRIES}, config.spectra.looked_for_mev)),
     ]  # fmt: skip
-    crystal = crystal_of(cell, found["map"])
-    modes = find_modes(constants_of(config, crystal), crystal, jnp.zeros((1, 3)))
-    zone = (jnp.abs(jnp.asarray(cell.distances)) < config.spectra.interface_width_a).astype(float)
-    share = np.asarray(enrichment(modes, zone))[0]
-    energies = np.asarray(modes.energies[0])
-    chosen = [
-        int(max(np.flatnonzero(np.abs(energies - e) < NEAR), key=lambda j: share[j], default=0))
-        for e in config.spectra.looked_for_mev
-    ]
-    vectors = np.asarray(modes.eigenvectors[0].real).reshape(len(crystal), 3, -1)[:, :, chosen]
-    moves = np.moveaxis(vectors / np.sqrt(np.asarray(crystal.masses))[:, None, None], 2, 0)
+    crystal, (moves, energies, shares, points) = crystal_of(cell, found["map"]), interface_modes(config, cell, found)
     figures.append((
-        "Modes", "Displacements at Γ: near each energy looked for the mode with the largest share at the interface.",
-        displacements_figure(np.asarray(crystal.atoms.positions), list(crystal.atoms.symbols), moves,
-                             energies[chosen], share[chosen]),
+        "Modes", "Displacements of the mode that is most at the interface near each energy looked for, at Γ, M or K.",
+        displacements_figure(np.asarray(crystal.atoms.positions), list(crystal.atoms.symbols), moves, energies, shares,
+                             points),
     ))  # fmt: skip
     return figures
+
+
+def interface_modes(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict) -> tuple:
+    """Near each energy looked for the mode at Γ, M or K of the primitive cell with the largest share at the interface:
+    displacements (m, n, 3), energies in meV, shares over the even one, and the points."""
+    crystal = crystal_of(cell, found["map"])
+    modes = find_modes(constants_of(config, crystal), crystal, jnp.asarray(CORNERS[:3] @ cell.multiples.T))
+    share = np.asarray(enrichment(modes, jnp.asarray(zones(config, cell)["interface"])))
+    energies, vectors = np.asarray(modes.energies), np.asarray(modes.eigenvectors)
+    chosen = [
+        max(np.argwhere(np.abs(energies - e) < NEAR).tolist(), key=lambda kj: share[*kj], default=[0, 0])
+        for e in config.spectra.looked_for_mev
+    ]
+    masses = np.sqrt(np.asarray(crystal.masses))[:, None]
+    moves = np.array([in_phase(vectors[k, :, j]).reshape(-1, 3) / masses for k, j in chosen])
+    k, j = np.array(chosen).T
+    return moves, energies[k, j], share[k, j], ["ΓMK"[number] for number in k]
+
+
+def in_phase(vector: np.ndarray) -> np.ndarray:
+    """The real part of a complex mode at the moment of its largest displacements."""
+    return (vector * np.exp(-0.5j * np.angle(np.sum(vector**2)))).real
 
 
 def plan(config: PhononsInterfaceConfig) -> dict:

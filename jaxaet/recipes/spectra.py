@@ -96,12 +96,22 @@ def sides(cell: InterfaceCell, crystal: Crystal, sigma) -> list[Side]:
     return found
 
 
+def free_bulk(material: str) -> Crystal:
+    """The primitive cell of bulk at rest."""
+    return relax(potential(), monolayer_cell(material), (True, True, False)).crystal
+
+
+def bands(config: PhononsInterfaceConfig, material: str, q: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "k b"]:
+    """The energies of free bulk, meV, at wave vectors of its primitive cell."""
+    crystal = free_bulk(material)
+    return np.asarray(find_modes(constants_of(config, crystal), crystal, jnp.asarray(q)).energies)
+
+
 def reference(config: PhononsInterfaceConfig, geometry: str, layer: str, side: Side, key) -> Float[np.ndarray, " e"]:
     """The density of bulk: free, strained as its side of the crystal, or with that side's coordinate noise too and put
     through the same geometry."""
     if layer == "free":
-        crystal = relax(potential(), monolayer_cell(side.material), (True, True, False)).crystal
-        return density(config, crystal, (DENSE, DENSE))
+        return density(config, free_bulk(side.material), (DENSE, DENSE))
     rows, columns = 2 * max((max(config.supercell.rows) + 1) // 2, 1), config.supercell.columns
     crystal = rectangular_cell(side.material, rows, columns, side.spacing, side.period, side.half)
     sigma = np.tile(side.sigma, (len(crystal) // 3, 1))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CORNERS = ("Γ", "M", "K", "Γ")
 LAYER_NAMES = {"free": "free bulk", "strained": "strained bulk", "matched": "strained bulk with noise"}
+BULK_COLOURS = (GREEN, BLUE)
 LAYER_COLOURS = {"free": GREY, "strained": SKY, "matched": ORANGE}
 
 
@@ -56,25 +57,37 @@ def interface_figure(
 
 
 def unfolded_figure(
-    energies: Float[np.ndarray, " e"], maps: Mapping[str, Float[np.ndarray, "k e"]], ticks: Sequence[int]
+    energies: Float[np.ndarray, " e"],
+    maps: Mapping[str, Float[np.ndarray, "k e"]],
+    bands: Mapping[str, Float[np.ndarray, "k b"]],
+    densities: Mapping[str, Float[np.ndarray, " e"]],
 ) -> "matplotlib.figure.Figure":
-    """Spectral functions side by side, darker where there is more.
+    """Spectral functions side by side, darker where there is more, bands of bulk over them, densities on the right.
 
-    `energies`: meV. `maps`: (k, e) by title. `ticks`: the rows of Γ, M, K, Γ.
+    `energies`: meV. `maps`: (k, e) by title, and `bands`: (k, b) in meV by material, on equally many wave vectors along
+    each of Γ-M, M-K, K-Γ. `densities`: (e,) of the interface and of each material, per meV and atom.
     """
-    figure = new_figure(3.2)
-    panels = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
+    figure = new_figure(3.6)
+    *panels, side = figure.subplots(1, len(maps) + 1, sharey=True, width_ratios=[1.0] * len(maps) + [0.5])
     for axes, (title, values) in zip(panels, maps.items(), strict=True):
-        top = float(np.percentile(values, 99.5))
-        extent = (0.0, float(len(values) - 1), float(energies[0]), float(energies[-1]))
+        top, last = float(np.percentile(values, 99.5)), len(values) - 1
+        extent = (-0.5, last + 0.5, float(energies[0]), float(energies[-1]))
         axes.imshow(
-            np.sqrt(np.clip(values, 0, top)).T, origin="lower", aspect="auto", extent=extent, cmap="magma_r",
+            np.sqrt(np.clip(values, 0, top)).T, origin="lower", aspect="auto", extent=extent, cmap="gray_r",
             interpolation="nearest",
         )  # fmt: skip
-        axes.set_xticks(list(ticks), CORNERS)
-        for tick in ticks[1:-1]:
-            axes.axvline(tick, color=GREY, linewidth=0.4)
+        for shade, lines in zip(BULK_COLOURS, bands.values(), strict=False):
+            axes.plot(np.arange(len(lines)), lines, color=shade, linewidth=0.6)
+        axes.set_xticks([last * i / (len(CORNERS) - 1) for i in range(len(CORNERS))], CORNERS)
+        for i in range(1, len(CORNERS) - 1):
+            axes.axvline(last * i / (len(CORNERS) - 1), color=GREY, linewidth=0.4)
+        axes.set_xlim(0, last)
         dress(axes, title, y="energy (meV)" if axes is panels[0] else "", frame=True)
+    for shade, (name, density) in zip((ORANGE, *BULK_COLOURS), densities.items(), strict=False):
+        side.plot(density, energies, color=shade, linewidth=0.8, label=name)
+    side.set_ylim(float(energies[0]), float(energies[-1]))
+    side.legend(fontsize=6, frameon=False, loc="upper right")
+    dress(side, "Densities", x="states (1/meV/atom)")
     return figure
 
 
@@ -94,7 +107,7 @@ def controls_figure(
             _residual(axes, energies, arrays[f"residual_{layer}"], LAYER_COLOURS[layer], label)
         for energy in marked:
             axes.axvline(energy, color=GREEN, linewidth=0.6, linestyle=":")
-        axes.legend(fontsize=6, frameon=False, ncols=3, loc="lower right")
+        axes.legend(fontsize=6, frameon=False, loc="upper right")
         dress(axes, title, x="energy (meV)" if axes is panels[-1] else "", y="beyond bulk")
     panels[0].set_xlim(float(energies[0]), float(energies[-1]))
     return figure
@@ -106,18 +119,19 @@ def displacements_figure(
     moves: Float[np.ndarray, "m n 3"],
     energies: Float[np.ndarray, " m"],
     shares: Float[np.ndarray, " m"],
+    points: Sequence[str],
 ) -> "matplotlib.figure.Figure":
     """Modes as arrows on the atoms seen from the top, and below each from the side.
 
     `positions`: Å; `moves`: displacements (m, n, 3) in any unit, each mode scaled to a longest arrow of 1.5 Å;
-    `energies`: meV; `shares`: enrichment at the interface.
+    `energies`: meV; `shares`: enrichment at the interface; `points`: the names of the modes' wave vectors.
     """
     extent = np.ptp(positions, axis=0)
     width = 6.4
-    height = len(moves) * (width * (extent[1] + extent[2] + 3) / (extent[0] + 3) + 0.45)
+    height = len(moves) * (width * (extent[1] + extent[2] + 6) / (extent[0] + 3) + 0.7)
     figure = new_figure(height)
     panels = figure.subplots(
-        2 * len(moves), 1, squeeze=False, height_ratios=[extent[1] + 2, extent[2] + 3] * len(moves)
+        2 * len(moves), 1, squeeze=False, height_ratios=[extent[1] + 3, extent[2] + 3] * len(moves)
     )[:, 0]
     faces, sizes = [colour(s) for s in symbols], [12 * radius(s) ** 2 for s in symbols]
     for number, move in enumerate(moves):
@@ -133,7 +147,9 @@ def displacements_figure(
                 scale=1, width=0.002, color=ORANGE, zorder=3,
             )  # fmt: skip
             axes.set_aspect("equal")
-            title = f"{energies[number]:.1f} meV at Γ, {shares[number]:.1f} × its share at the interface"
+            axes.set_xlim(positions[:, 0].min() - 1.5, positions[:, 0].max() + 1.5)
+            axes.set_ylim(positions[:, axis].min() - 1.5, positions[:, axis].max() + 1.5)
+            title = f"{energies[number]:.1f} meV at {points[number]}, {shares[number]:.1f} × its share at the interface"
             dress(axes, title if axis == 1 else "", y="y (Å)" if axis == 1 else "z (Å)")
     dress(panels[-1], x="x (Å)", y="z (Å)")
     return figure

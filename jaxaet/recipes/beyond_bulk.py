@@ -1,0 +1,110 @@
+"""Peaks of what bulk does not explain: where they are, how certain, and which controls they survive."""
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxaet.phonons import Peak, peaks
+from jaxaet.recipes.config import PhononsInterfaceConfig
+from jaxaet.recipes.spectra import GEOMETRIES, LAYERS, energies_of
+from jaxaet.specimen import InterfaceCell
+
+PROMINENT = 0.03  # of the density's maximum, that a peak of the residual has to stand out by
+NEAR = 2.5  # meV, within which a peak counts as the one looked for
+CERTAIN = 2.0  # standard deviations
+REFERENCES = {
+    "free": "free bulk", "strained": "bulk of the same strain", "matched": "bulk of the same strain and noise"
+}  # fmt: skip
+
+
+def residual_peaks(config: PhononsInterfaceConfig, found: dict, layer: str) -> list[Peak]:
+    """The peaks of what bulk leaves."""
+    return peaks(energies_of(config), found[f"residual_{layer}"], PROMINENT * found["density"].max())
+
+
+def nearest(config: PhononsInterfaceConfig, found: dict, layer: str, energy: float) -> Peak | None:
+    """The residual peak nearest to an energy, or None if there is none within reach."""
+    near = [p for p in residual_peaks(config, found, layer) if abs(p.energy - energy) < NEAR]
+    return min(near, key=lambda p: abs(p.energy - energy)) if near else None
+
+
+def certainty(config: PhononsInterfaceConfig, found: dict, energy: float) -> float | None:
+    """How many standard deviations of the draws the noise-matched residual is above 0, or None without draws."""
+    index = int(np.abs(energies_of(config) - energy).argmin())
+    spread = found["residual_spread"][index]
+    return float(found["residual_matched"][index] / spread) if spread > 0 else None
+
+
+def position_spread(config: PhononsInterfaceConfig, found: dict, energy: float) -> float | None:
+    """The standard deviation, meV, of a peak's position over the draws in which it is found."""
+    limit = PROMINENT * found["density"].max()
+    places = []
+    for draw in found["residual_draws"]:
+        near = [p.energy for p in peaks(energies_of(config), draw, limit) if abs(p.energy - energy) < NEAR]
+        places += [min(near, key=lambda e: abs(e - energy))] if near else []
+    return float(np.std(places)) if len(places) > 1 else None
+
+
+def largest_near(config: PhononsInterfaceConfig, found: dict, layer: str, energy: float) -> float:
+    """The largest residual within one rms broadening of an energy, per meV and atom."""
+    near = np.abs(energies_of(config) - energy) <= config.spectra.width_mev
+    return float(np.asarray(found[f"residual_{layer}"])[near].max())
+
+
+def zones(config: PhononsInterfaceConfig, cell: InterfaceCell) -> dict[str, Float[np.ndarray, " n"]]:
+    """1 for the atoms within the interface's width of the measured interface, and of the seam where the strip ends."""
+    length, width = float(cell.crystal.cell[0, 0]), config.spectra.interface_width_a
+    from_seam = (np.asarray(cell.crystal.atoms.positions)[:, 0] + cell.closing_gap / 2) % length
+    near = {"interface": np.abs(cell.distances), "seam": np.minimum(from_seam, length - from_seam)}
+    return {name: (distance < width).astype(float) for name, distance in near.items()}
+
+
+def peak_table(config: PhononsInterfaceConfig, energy: float, found: dict) -> dict:
+    """Where a peak is found in each geometry against each layer of bulk references, meV, or None, and how sure that is.
+
+    `enrichment_*`: energy of the modes within one rms broadening of it over their even share, at the measured interface
+    and at the seam.
+    """
+    table = {}
+    for name in GEOMETRIES:
+        places = {layer: nearest(config, found[name], layer, energy) for layer in LAYERS}
+        row = {f"{layer}_mev": None if p is None else p.energy for layer, p in places.items()}
+        last = places["matched"]
+        row["spread_mev"] = None if last is None else position_spread(config, found[name], last.energy)
+        row["standard_deviations"] = None if last is None else certainty(config, found[name], last.energy)
+        row["height_per_mev_and_atom"] = None if last is None else last.height
+        for zone in ("interface", "seam"):
+            near = (
+                np.abs(found[name]["energies"] - (energy if last is None else last.energy)) < config.spectra.width_mev
+            )
+            row[f"enrichment_{zone}"] = float(np.mean(found[name][f"enrichment_{zone}"][near])) if near.any() else None
+        table[name] = row
+    return table
+
+
+def sentence(config: PhononsInterfaceConfig, energy: float, found: dict) -> str:
+    """What became of one peak, in words."""
+    start, probable = f"{energy:g} meV: ", nearest(config, found["map"], "matched", energy)
+    if probable is None:
+        raw = {layer: nearest(config, found["as_measured"], layer, energy) for layer in LAYERS}
+        against = [REFERENCES[layer] for layer, peak in raw.items() if peak is not None]
+        if not against:
+            return start + "no peak beyond bulk."
+        return start + f"only in the coordinates as measured, against {listed(against)}."
+    certain, spread = (f(config, found["map"], probable.energy) for f in (certainty, position_spread))
+    place = f"{probable.energy:.1f}" + ("" if spread is None else f" ± {spread:.1f}") + " meV"
+    sure = "" if certain is None else f" ({certain:.1f} σ)"
+    if certain is not None and certain < CERTAIN:
+        return start + f"at {place} in the most probable structure, within the noise{sure}."
+    survives = [name for layer, name in REFERENCES.items() if nearest(config, found["map"], layer, energy) is not None]
+    fails = [name for layer, name in REFERENCES.items() if name not in survives]
+    but = f", not against {listed(fails)}" if fails else ""
+    kept = largest_near(config, found["relaxed"], "strained", probable.energy) / probable.height
+    return start + (
+        f"at {place}{sure} in the most probable structure against {listed(survives)}{but}; the relaxed interface has "
+        f"{100 * max(kept, 0.0):.0f} % of it."
+    )
+
+
+def listed(names: list[str]) -> str:
+    """Names as a phrase."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
