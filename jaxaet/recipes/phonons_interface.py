@@ -227,6 +227,8 @@ def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, me
         "spectral_function": ("1/meV", "q, energy"),
         "residual_matched": ("1/meV/atom", "energy"), "residual_spread": ("1/meV/atom", "energy"),
         "residual_strained": ("1/meV/atom", "energy"), "residual_free": ("1/meV/atom", "energy"),
+        "reference_matched": ("1/meV/atom", "side, energy"), "reference_strained": ("1/meV/atom", "side, energy"),
+        "reference_free": ("1/meV/atom", "side, energy"),
     }  # fmt: skip
     arrays = {f"{name}_{key}": (found[name][key], *kind) for name in GEOMETRIES for key, kind in kinds.items()}
     arrays |= {f"bands_{material}": (energies, "meV", "q, band") for material, energies in bulk.items()}
