@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import linear, multislice, refinement, timing, tomography
+from benchmarks import linear, multislice, phonons, refinement, timing, tomography
 
-PARTS = ("linear", "refinement", "multislice", "tomography")
+PARTS = ("linear", "refinement", "multislice", "tomography", "phonons")
 
 
 def table(rows: list[dict]) -> str:
@@ -72,6 +72,13 @@ def report_tomography(found: dict) -> None:
         print("\n" + table(found["targets"]))
 
 
+def report_phonons(found: dict) -> None:
+    """Force constants and densities, for a reader."""
+    print(f"\nPhonons: {found['atoms']} atoms, {phonons.MESH[0]} × {phonons.MESH[1]} wave vectors")
+    print(f"Densities agree to {found['largest_difference']:.1e} of the largest value.")
+    print(*(table(found[part]) for part in ("rows", "growth", "densities", "targets")), sep="\n\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and with `--out` write `results.json` into a folder where there is none yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -118,6 +125,10 @@ def run(tiny: bool, parts: Sequence[str] = PARTS) -> dict:
     if "tomography" in parts:
         results["tomography"] = tomography.measure(*((16, 8, 1) if tiny else (60, 34, rounds)))
         report_tomography(results["tomography"])
+    if "phonons" in parts:
+        sizes = ((4, 3), (8, 6)) if tiny else ((12, 4), (24, 8), (28, 24))
+        results["phonons"] = phonons.measure(sizes, 1 if tiny else rounds)
+        report_phonons(results["phonons"])
     results["peak_memory_mb"] = timing.process_peak()
     print(f"\nPeak memory of the process: {_cell(results['peak_memory_mb'])} MB")
     return results

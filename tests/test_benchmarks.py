@@ -29,6 +29,8 @@ def test_tiny_run_writes_results_once(main, tmp_path, capsys):
     assert 0 < linear["largest_difference"] < 1e-3
     newton, adam = results["refinement"]["rows"]
     assert newton["steps_to_1_pm"] < adam["steps_to_1_pm"]
+    assert [row["over_jaxaet"] > 0 for row in results["phonons"]["rows"]] == [True] * 4
+    assert 0 < results["phonons"]["largest_difference"] < 1e-3
     assert "Numba is not installed" in capsys.readouterr().out
     assert main(["--tiny", "--out", str(tmp_path)]) == 2
     assert (tmp_path / "results.json").read_text(encoding="utf-8") == written

@@ -100,24 +100,26 @@ def load_phonons(
     """
     import phonopy
 
-    files = [None if file is None else Path(file).resolve() for file in (path, force_constants, force_sets)]
-    for file in filter(None, files):
+    yaml = Path(path).resolve()
+    constants, sets = (None if file is None else Path(file).resolve() for file in (force_constants, force_sets))
+    named = [file for file in (yaml, constants, sets) if file is not None]
+    for file in named:
         if not file.is_file():
             raise InputError(f"There is no file {file}; correct the path.")
     try:
-        with contextlib.chdir(files[0].parent):  # where phonopy looks for files of its own accord
+        with contextlib.chdir(yaml.parent):  # where phonopy looks for files of its own accord
             loaded = phonopy.load(
-                files[0].name,
-                force_constants_filename=files[1],
-                force_sets_filename=files[2],
+                yaml.name,
+                force_constants_filename=constants,
+                force_sets_filename=sets,
                 is_nac=False,
                 primitive_matrix=None,
                 log_level=0,
             )
     except Exception as error:  # phonopy raises whatever its parsers do
-        names = " with ".join(file.name for file in files if file is not None)
+        names = " with ".join(file.name for file in named)
         raise InputError(
-            f"{names} in {files[0].parent} cannot be read by phonopy ({' '.join(str(error).split())}); give the files "
+            f"{names} in {yaml.parent} cannot be read by phonopy ({' '.join(str(error).split())}); give the files "
             "of one finished phonopy run."
         ) from None
     return from_phonopy(loaded)

@@ -5,6 +5,7 @@ from jaxaet.phonons.density import (
     gaussian as gaussian,
     lorentzian as lorentzian,
     projected_density as projected_density,
+    total_density as total_density,
 )
 from jaxaet.phonons.energy import Energy as Energy, forces as forces
 from jaxaet.phonons.force_constants import (
@@ -26,8 +27,10 @@ from jaxaet.phonons.modes import (
     Modes as Modes,
     find_modes as find_modes,
     group_velocities as group_velocities,
+    half_mesh as half_mesh,
     mean_energy as mean_energy,
     mesh as mesh,
+    mode_energies as mode_energies,
     path as path,
 )
 from jaxaet.phonons.moments import random_signs as random_signs, sampled_density as sampled_density

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxaet.phonons.force_constants import ForceConstants
-from jaxaet.phonons.modes import STILL, Modes, mode_energy
+from jaxaet.phonons.modes import STILL, Modes, mode_energies, mode_energy
 from jaxaet.specimen import Crystal
 
 
@@ -42,6 +42,23 @@ def density_of_states(
         return weights @ shares @ shape(energies[None, :] - values[:, None], width)
 
     return jnp.mean(jax.lax.map(at, (modes.energies, modes.shares)), axis=0)
+
+
+@jax.jit
+def total_density(
+    constants: ForceConstants,
+    crystal: Crystal,
+    q: Float[Array, "k 3"],
+    energies: Float[Array, " e"],
+    width: float | Array,
+) -> Float[Array, " e"]:
+    """The one density of all atoms that `density_of_states` gives, with Gaussians, from eigenvalues alone: (e,)."""
+    width = jnp.asarray(width, float)
+
+    def at(values):
+        return jnp.sum(gaussian(energies[:, None] - values[None, :], width), axis=1)
+
+    return jnp.mean(jax.lax.map(at, mode_energies(constants, crystal, q)), axis=0)
 
 
 def projected_density(

@@ -50,6 +50,13 @@ def largest_near(config: PhononsInterfaceConfig, found: dict, layer: str, energy
     return float(np.asarray(found[f"residual_{layer}"])[near].max())
 
 
+def enrichment_near(config: PhononsInterfaceConfig, found: dict, zone: str, energy: float) -> float:
+    """The mean share of the modes' energy in a zone over its share of the atoms, within one rms broadening of an
+    energy; 1 where there is no mode."""
+    near = np.abs(found["energies"] - energy) < config.spectra.width_mev
+    return float(np.mean(found[f"enrichment_{zone}"][near])) if near.any() else 1.0
+
+
 def zones(config: PhononsInterfaceConfig, cell: InterfaceCell) -> dict[str, Float[np.ndarray, " n"]]:
     """1 for the atoms within the interface's width of the measured interface, and of the seam where the strip ends."""
     length, width = float(cell.crystal.cell[0, 0]), config.spectra.interface_width_a
@@ -91,17 +98,18 @@ def sentence(config: PhononsInterfaceConfig, energy: float, found: dict) -> str:
             return start + "no peak beyond bulk."
         return start + f"only in the coordinates as measured, against {listed(against)}."
     certain, spread = (f(config, found["map"], probable.energy) for f in (certainty, position_spread))
-    place = f"{probable.energy:.1f}" + ("" if spread is None else f" ± {spread:.1f}") + " meV"
+    place = f"{probable.energy:.2f}" + ("" if spread is None else f" ± {spread:.2f}") + " meV"
     sure = "" if certain is None else f" ({certain:.1f} σ)"
     if certain is not None and certain < CERTAIN:
         return start + f"at {place} in the most probable structure, within the noise{sure}."
     survives = [name for layer, name in REFERENCES.items() if nearest(config, found["map"], layer, energy) is not None]
-    fails = [name for layer, name in REFERENCES.items() if name not in survives]
-    but = f", not against {listed(fails)}" if fails else ""
-    kept = largest_near(config, found["relaxed"], "strained", probable.energy) / probable.height
+    fails = [name for name in REFERENCES.values() if name not in survives]
+    but = f"against {listed(survives)}, not against {listed(fails)}" if fails else "against every bulk reference"
+    kept = max(largest_near(config, found["relaxed"], "strained", probable.energy) / probable.height, 0.0)
+    share, seam = (enrichment_near(config, found["map"], zone, probable.energy) for zone in ("interface", "seam"))
     return start + (
-        f"at {place}{sure} in the most probable structure against {listed(survives)}{but}; the relaxed interface has "
-        f"{100 * max(kept, 0.0):.0f} % of it."
+        f"at {place}{sure} in the most probable structure {but}; the relaxed interface has {100 * kept:.0f} % "
+        f"of it; modes there have {share:.1f} times their even share at the interface, {seam:.1f} times at the seam."
     )
 
 

@@ -72,11 +72,16 @@ def run(config: PhononsInterfaceConfig, folder: RunFolder) -> dict:
 
 
 def measured_atoms(config: PhononsInterfaceConfig) -> tuple[Atoms, np.ndarray]:
-    """The atoms and the standard deviations of their coordinates, (n, 3) in Å."""
+    """The atoms, vacancies left out, and the standard deviations of their coordinates, (n, 3) in Å."""
     table, file = config.data.sigma_pm, config.data.atoms
     specimen_key, noise_key = jax.random.split(jax.random.key(config.seed))
     atoms = paper_heterojunction(specimen_key) if file is None else load_atoms(file)
     sigma = None if file is None else load_error_bars(file)
+    weight = np.asarray(atoms.composition)
+    occupied = weight.max(axis=1, initial=0.0) >= 1 - weight.sum(axis=1)  # else vacancy weighs more than any element
+    atoms, sigma = atoms.select(occupied), None if sigma is None else sigma[occupied]
+    if not len(atoms):
+        raise InputError(f"{file} holds no atoms; give the file of a finished run.")
     if sigma is None:
         missing = sorted(set(atoms.symbols.tolist()) - set(table))
         if missing:
@@ -99,6 +104,7 @@ def census(cell: InterfaceCell, config: PhononsInterfaceConfig) -> dict:
     return {
         "atoms": dict(zip(map(str, names), counts.tolist(), strict=True)),
         "vacancies": cell.vacancies,
+        "atoms_on_no_site": cell.left_out,
         "size_a": np.diagonal(np.asarray(cell.crystal.cell)).tolist(),
         "shortest_bond_a": float(lengths.min()),
         "largest_row_strain_percent": 100 * float(np.abs(cell.row_strain).max()),
@@ -221,6 +227,8 @@ def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, me
         "spectral_function": ("1/meV", "q, energy"),
         "residual_matched": ("1/meV/atom", "energy"), "residual_spread": ("1/meV/atom", "energy"),
         "residual_strained": ("1/meV/atom", "energy"), "residual_free": ("1/meV/atom", "energy"),
+        "reference_matched": ("1/meV/atom", "side, energy"), "reference_strained": ("1/meV/atom", "side, energy"),
+        "reference_free": ("1/meV/atom", "side, energy"),
     }  # fmt: skip
     arrays = {f"{name}_{key}": (found[name][key], *kind) for name in GEOMETRIES for key, kind in kinds.items()}
     arrays |= {f"bands_{material}": (energies, "meV", "q, band") for material, energies in bulk.items()}

@@ -13,12 +13,12 @@ from jaxaet.phonons import (
     ForceConstants,
     StillingerWeber,
     ValenceForceField,
-    density_of_states,
-    find_modes,
     force_constants,
     gauss_newton_constants,
-    mesh,
+    half_mesh,
+    mode_energies,
     thermal_constants,
+    total_density,
 )
 from jaxaet.recipes.config import PhononsInterfaceConfig
 from jaxaet.specimen import Crystal, InterfaceCell, monolayer_cell, rectangular_cell
@@ -74,10 +74,9 @@ def moved(config: PhononsInterfaceConfig, geometry: str, crystal: Crystal, sigma
 
 def density(config: PhononsInterfaceConfig, crystal: Crystal, counts: tuple[int, int]) -> Float[np.ndarray, " e"]:
     """Modes per meV and atom at the energies of the spectra, (e,)."""
-    q = jnp.asarray(mesh((*counts, 1)))
-    modes = find_modes(constants_of(config, crystal), crystal, q)
-    states = density_of_states(modes, jnp.asarray(energies_of(config)), config.spectra.width_mev)
-    return np.asarray(states[0]) / len(crystal)
+    q, energies = jnp.asarray(half_mesh((*counts, 1))), jnp.asarray(energies_of(config))
+    states = total_density(constants_of(config, crystal), crystal, q, energies, config.spectra.width_mev)
+    return np.asarray(states) / len(crystal)
 
 
 def sides(cell: InterfaceCell, crystal: Crystal, sigma) -> list[Side]:
@@ -104,7 +103,7 @@ def free_bulk(material: str) -> Crystal:
 def bands(config: PhononsInterfaceConfig, material: str, q: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "k b"]:
     """The energies of free bulk, meV, at wave vectors of its primitive cell."""
     crystal = free_bulk(material)
-    return np.asarray(find_modes(constants_of(config, crystal), crystal, jnp.asarray(q)).energies)
+    return np.asarray(mode_energies(constants_of(config, crystal), crystal, jnp.asarray(q)))
 
 
 def reference(config: PhononsInterfaceConfig, geometry: str, layer: str, side: Side, key) -> Float[np.ndarray, " e"]:

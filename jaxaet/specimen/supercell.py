@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from jaxaet.core import InputError
@@ -12,6 +12,8 @@ from jaxaet.specimen.crystal import Crystal, rectangular_multiples
 from jaxaet.specimen.crystals import DICHALCOGENIDES
 
 METALS = tuple(dict.fromkeys(entry[0] for entry in DICHALCOGENIDES.values()))
+TOO_CLOSE = 1.0  # Å: no two atoms of any solid are nearer
+FEWEST = 7  # metals: one and its neighbours
 STEPS = np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [0, -1], [-1, -1]])  # to a metal's six neighbours
 PLACES = 3  # metal, upper and lower chalcogen of a primitive cell
 
@@ -22,7 +24,8 @@ class InterfaceCell(NamedTuple):
     `crystal`: x across the interface from the first metal to the second, y along it. `source`: (n,) which of the
     measured atoms each one was. `cells`: (n, 3) and `basis`: (n,), its primitive cell and its place there, 0 the metal,
     1 and 2 the upper and the lower chalcogen; `multiples`: (3, 3), the supercell's vectors in primitive ones.
-    `distances`: (n,) Å from the measured interface, negative before it. `vacancies`: chalcogen sites without an atom.
+    `distances`: (n,) Å from the measured interface, negative before it. `vacancies`: chalcogen sites without an atom;
+    `left_out`: atoms in the strip that are on no site of the lattice, or on one that another atom fits better.
     `row_strain`: (rows,), by how much each row was stretched along y to fit the common length. `closing_gap`: Å from
     the last row to the repeated first one, which nobody measured.
     """
@@ -34,6 +37,7 @@ class InterfaceCell(NamedTuple):
     multiples: Int[np.ndarray, "3 3"]
     distances: Float[np.ndarray, " n"]
     vacancies: int
+    left_out: int
     row_strain: Float[np.ndarray, " rows"]
     closing_gap: float
 
@@ -61,7 +65,7 @@ def interface_cell(
     interface to the mean length of all, and the sheet's tilt is taken out. The second interface of the period, where
     the strip's ends meet, is not measured: its gap is the mean spacing of the rows.
     Raises `InputError` if there is no zigzag interface between the two metals, the sheet is too small for the strip, or
-    two atoms claim one site.
+    two atoms in it are nearer than 1 Å.
     """
     if min(*rows, columns) < 1 or sum(rows) % 2:
         raise InputError(
@@ -86,12 +90,19 @@ def interface_cell(
 
 def index_sheet(positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: tuple[str, str]) -> Lattice:
     """Which site of a honeycomb each atom is on, found by walking from metal to metal, whatever the strain."""
+    if not np.isfinite(positions).all():
+        raise InputError("The sheet has positions that are not finite; correct or leave out those atoms.")
     metal = np.flatnonzero(np.isin(symbols, METALS))
     for name in pair:
         if not (symbols == name).any():
             raise InputError(
                 f"There is no {name} in the sheet; allowed {', '.join(METALS)}; name the two metals there."
             )
+    if len(metal) < FEWEST or len(metal) == len(positions):
+        raise InputError(
+            f"{len(metal)} metals and {len(positions) - len(metal)} chalcogens make no sheet; give the atoms of both, "
+            f"of {FEWEST} metals or more."
+        )
     angle, constant = orientation(positions[metal], symbols[metal], pair)
     cosine, sine = np.cos(angle), np.sin(angle)
     turned = positions @ np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
@@ -99,7 +110,7 @@ def index_sheet(positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: 
     index = walk(turned[metal, :2], primitive)
     known = metal[index[:, 0] > -(10**6)]
     index = index[index[:, 0] > -(10**6)]
-    sites = np.full((len(positions), 3), -1)
+    sites = np.full((len(positions), 3), [-(10**9), -(10**9), -1])
     sites[known] = np.column_stack([index, np.zeros(len(index), int)])
     other = np.setdiff1d(np.arange(len(positions)), metal)
     near = KDTree(turned[known, :2]).query(turned[other, :2], k=3)[1]
@@ -173,6 +184,17 @@ def walk(xy: Float[np.ndarray, "m 2"], primitive: Float[np.ndarray, "2 2"]) -> I
     return index
 
 
+def refuse_contacts(positions: Float[np.ndarray, "n 3"], within: Bool[np.ndarray, " n"]) -> None:
+    """`InputError` if an atom of the strip is nearer than 1 Å to another atom."""
+    distances, near = map(np.asarray, KDTree(positions).query(positions[within], k=2))
+    if len(distances) and distances[:, 1].min() < TOO_CLOSE:
+        worst = int(distances[:, 1].argmin())
+        raise InputError(
+            f"Atoms {np.flatnonzero(within)[worst]} and {near[worst, 1]} of the sheet are {distances[worst, 1]:.2f} Å "
+            f"apart; allowed at least {TOO_CLOSE:g} Å; remove the wrong one."
+        )
+
+
 def boundary(metals: dict, symbols: np.ndarray, pair: tuple[str, str]) -> int:
     """The number of the first row in which the second metal prevails."""
     rows = sorted({i for i, _ in metals})
@@ -200,7 +222,9 @@ def _closed(atoms, lattice, first, start, rows, columns, periods) -> InterfaceCe
     """The strip with its tilt taken out, every row at the mean length, and the cell around it."""
     total, sites = sum(rows), lattice.sites
     row, column = sites[:, 0] - first, sites[:, 1] - sites[:, 0] // 2 - start
-    inside = np.flatnonzero((sites[:, 2] >= 0) & (row >= 0) & (row < total) & (column >= 0) & (column < columns))
+    within = (sites[:, 0] > -(10**6)) & (row >= 0) & (row < total) & (column >= 0) & (column < columns)
+    refuse_contacts(lattice.positions, within)
+    inside = np.flatnonzero((sites[:, 2] >= 0) & within)
     row, column, places = row[inside], column[inside], sites[inside, 2]
     positions, length = lattice.positions[inside], periods[:, 1].mean()
     # Taking off what a row's period differs from the common one, in proportion to the way along the row.
@@ -222,6 +246,7 @@ def _closed(atoms, lattice, first, start, rows, columns, periods) -> InterfaceCe
         rectangular_multiples(total, columns),
         positions[:, 0] + centre[0, 0] - middle,
         PLACES * total * columns - len(inside),
+        int(within.sum()) - len(inside),
         length / periods[:, 1] - 1,
         float(spacing),
     )

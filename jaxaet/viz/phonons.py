@@ -87,7 +87,7 @@ def unfolded_figure(
         side.plot(density, energies, color=shade, linewidth=0.8, label=name)
     side.set_ylim(float(energies[0]), float(energies[-1]))
     side.legend(fontsize=6, frameon=False, loc="upper right")
-    dress(side, "Densities", x="states (1/meV/atom)")
+    dress(side, "Densities", x="1/meV/atom")
     return figure
 
 

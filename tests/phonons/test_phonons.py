@@ -26,6 +26,7 @@ from jaxaet.phonons import (
     from_matrix,
     gauss_newton_constants,
     group_velocities,
+    half_mesh,
     interface_participation,
     interface_weights,
     lorentzian,
@@ -38,6 +39,7 @@ from jaxaet.phonons import (
     reference_frequencies,
     spectral_function,
     thermal_constants,
+    total_density,
     unfold,
 )
 from jaxaet.specimen import Atoms, Crystal, monolayer_cell, rectangular_cell, rectangular_multiples, rectangular_sites
@@ -237,6 +239,17 @@ def test_the_density_counts_every_mode(sulphide):
         options = {} if shape is None else {"shape": shape}
         density = density_of_states(modes, energies, 0.2, **options)
         assert float(density.sum() * 0.05) == pytest.approx(total, rel=1e-6 if shape is None else 0.02)
+
+
+def test_half_of_the_mesh_and_eigenvalues_alone_give_the_same_density(alloy):
+    crystal, topology = alloy
+    constants, energies = force_constants(ENERGY, crystal, topology), jnp.linspace(0.0, 70.0, 71)
+    for counts in ((2, 3, 1), (1, 3, 1)):
+        whole = find_modes(constants, crystal, jnp.asarray(mesh(counts)))
+        half = jnp.asarray(half_mesh(counts))
+        assert len(half) == (3 if len(whole.q) == 3 else len(whole.q) // 2)
+        expected = density_of_states(whole, energies, 1.0)[0]
+        np.testing.assert_allclose(total_density(constants, crystal, half, energies, 1.0), expected, atol=1e-9)
 
 
 def test_projected_densities_have_derivatives_where_modes_are_degenerate(sulphide):
