@@ -13,6 +13,7 @@ from jaxaet.io.atoms import (
     to_ase as to_ase,
 )
 from jaxaet.io.checks import check_counts as check_counts
+from jaxaet.io.image import load_image as load_image
 from jaxaet.io.phonopy import (
     calculator_forces as calculator_forces,
     displaced_constants as displaced_constants,

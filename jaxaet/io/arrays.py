@@ -25,7 +25,7 @@ PIXEL_SIZE_NAMES = {"pixel_size_A": 1.0, "pixel_size_a": 1.0, "pixel_size_nm": 1
 ANGLE_NAMES = {"angles_deg": np.pi / 180, "angles_rad": 1.0, "angles": np.pi / 180}
 
 
-def read_npz(path: Path) -> Contents:
+def npz_arrays(path: Path) -> dict[str, Any]:
     """The arrays of a NumPy archive."""
     arrays = {}
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -37,28 +37,45 @@ def read_npz(path: Path) -> Contents:
                     f"{path} holds Python objects under {name}, such as images of different sizes; "
                     "crop or pad images to one size and store one array (image, row, column)."
                 ) from None
-    return from_arrays(path, arrays)
+    return arrays
 
 
-def read_hdf5(path: Path) -> Contents:
-    """The datasets and attributes at the root of an HDF5 file."""
+def hdf5_arrays(path: Path, nested: bool = False) -> dict[str, Any]:
+    """The datasets and attributes at the root of an HDF5 file, or all datasets, by their paths, where `nested`."""
     import h5py
 
     with h5py.File(path, "r") as file:
         datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        if nested:
+            file.visititems(lambda name, item: datasets.update({name: item} if isinstance(item, h5py.Dataset) else {}))
         arrays = {
             name: item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
             for name, item in datasets.items()
         }
-        return from_arrays(path, {**dict(file.attrs), **arrays})
+        return {**dict(file.attrs), **arrays}
 
 
-def read_mat(path: Path) -> Contents:
+def mat_arrays(path: Path) -> dict[str, Any]:
     """The variables of a MATLAB file, version 5 or 7.3, with the axes as MATLAB shows them."""
     from pymatreader import read_mat as read_variables
 
     variables = read_variables(str(path))
-    return from_arrays(path, {name: value for name, value in variables.items() if not name.startswith("__")})
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
+
+
+def read_npz(path: Path) -> Contents:
+    """The arrays of a NumPy archive."""
+    return from_arrays(path, npz_arrays(path))
+
+
+def read_hdf5(path: Path) -> Contents:
+    """The datasets and attributes at the root of an HDF5 file."""
+    return from_arrays(path, hdf5_arrays(path))
+
+
+def read_mat(path: Path) -> Contents:
+    """The variables of a MATLAB file, version 5 or 7.3, with the axes as MATLAB shows them."""
+    return from_arrays(path, mat_arrays(path))
 
 
 def from_arrays(path: Path, arrays: dict[str, Any]) -> Contents:

@@ -1,12 +1,17 @@
 """What a reader found in a file, before anything is judged."""
 
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
+from jaxaet.core import InputError
 from jaxaet.specimen import Atoms
+
+Found = TypeVar("Found")
 
 # Lengths in Å and angles in rad of the units that instruments write, in Unicode's composed spelling (NFKC).
 LENGTHS = {"pm": 0.01, "A": 1.0, "Å": 1.0, "angstrom": 1.0, "nm": 10.0, "um": 1e4, "\u03bcm": 1e4}
@@ -29,6 +34,27 @@ class Contents:
     atoms: Atoms | None = None
     atoms_are_truth: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def read_by_suffix(path: Path, readers: Mapping[str, Callable[[Path], Found]], kind: str, one: str) -> Found:
+    """What the reader of a file's suffix makes of it; `kind` and `one` name in words what it should hold.
+
+    Raises `InputError` if the file is missing, damaged or of another format.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        raise InputError(f"{path} has the suffix '{suffix}'; {kind} are read from {', '.join(readers)}.")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give the path of {one}.")
+    try:
+        return readers[suffix](path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # each library reports damage by errors of its own
+        raise InputError(
+            f"{path} could not be read as {suffix} ({type(error).__name__}); "
+            "it is damaged or of another format, so copy or save it again."
+        ) from error
 
 
 def calibrated_pixel_size(scales, units) -> np.ndarray | None:

@@ -17,15 +17,17 @@ def read_ndata(path: Path) -> Contents:
         metadata = json.loads(archive.read("metadata.json"))
     # Swift names the list differently in a library and in an exported file.
     axes = metadata.get("dimensional_calibrations") or metadata.get("spatial_calibrations") or []
-    if images.ndim != 3 or len(axes) != 3:
+    if images.ndim not in (2, 3) or len(axes) != images.ndim:
         return Contents(images, metadata=metadata)
-    count, *rows_and_columns = axes
-    tilts = count.get("offset", 0.0) + count.get("scale", 1.0) * np.arange(len(images))
+    *counts, rows, columns = axes
+    scales = [axis.get("scale", 1.0) for axis in (rows, columns)]
+    angles = None
+    if counts:
+        tilts = counts[0].get("offset", 0.0) + counts[0].get("scale", 1.0) * np.arange(len(images))
+        angles = calibrated_tilts(tilts, counts[0].get("units"))
     return Contents(
         images=images,
-        pixel_size=calibrated_pixel_size(
-            [axis.get("scale", 1.0) for axis in rows_and_columns], [axis.get("units") for axis in rows_and_columns]
-        ),
-        angles=calibrated_tilts(tilts, count.get("units")),
+        pixel_size=calibrated_pixel_size(scales, [axis.get("units") for axis in (rows, columns)]),
+        angles=angles,
         metadata=metadata,
     )

@@ -17,13 +17,7 @@ def read_microscope_file(path: Path) -> Contents:
 
     Raises `InputError` if RosettaSciIO is missing or the file holds no or several stacks.
     """
-    try:
-        plugin = importlib.import_module(f"rsciio.{PLUGINS[path.suffix.lower()]}")
-    except ImportError as error:
-        raise InputError(
-            f"Reading {path} needs RosettaSciIO, which is not installed; run pip install jaxaet[em]."
-        ) from error
-    signals = plugin.file_reader(str(path))
+    signals = _read(path)
     stacks = [signal for signal in signals if np.ndim(signal["data"]) == 3]
     if len(stacks) != 1:
         shapes = ", ".join(str(np.shape(signal["data"])) for signal in signals) or "none"
@@ -31,17 +25,34 @@ def read_microscope_file(path: Path) -> Contents:
             f"{path} holds {len(stacks)} image stacks (shapes found: {shapes}); "
             "save the tilt series as the only stack (image, row, column) of a file."
         )
-    return _from_stack(path, stacks[0])
+    return _from_signal(path, stacks[0])
 
 
-def _from_stack(path: Path, signal: dict[str, Any]) -> Contents:
+def read_signals(path: Path, axes: int) -> list[tuple[str, Contents]]:
+    """All signals with so many axes, two or three, each with its title."""
+    signals = [signal for signal in _read(path) if np.ndim(signal["data"]) == axes]
+    titles = [str(signal.get("metadata", {}).get("General", {}).get("title", "")) for signal in signals]
+    return [(title, _from_signal(path, signal)) for title, signal in zip(titles, signals, strict=True)]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        plugin = importlib.import_module(f"rsciio.{PLUGINS[path.suffix.lower()]}")
+    except ImportError as error:
+        raise InputError(
+            f"Reading {path} needs RosettaSciIO, which is not installed; run pip install jaxaet[em]."
+        ) from error
+    return plugin.file_reader(str(path))
+
+
+def _from_signal(path: Path, signal: dict[str, Any]) -> Contents:
     order = _axis_order(path, [str(axis.get("name")).lower() for axis in signal["axes"]])
-    count, *image = [signal["axes"][i] for i in order]
-    scales, units = [axis.get("scale") for axis in image], [axis.get("units") for axis in image]
+    *counts, rows, columns = [signal["axes"][i] for i in order]
+    scales, units = ([axis.get(what) for axis in (rows, columns)] for what in ("scale", "units"))
     return Contents(
         images=np.transpose(signal["data"], order),
         pixel_size=None if None in scales else calibrated_pixel_size(scales, units),
-        angles=calibrated_tilts(_axis_values(count), count.get("units")),
+        angles=calibrated_tilts(_axis_values(counts[0]), counts[0].get("units")) if counts else None,
         metadata=signal.get("metadata", {}),
     )
 
@@ -50,10 +61,10 @@ def _axis_order(path: Path, names: list[str]) -> list[int]:
     """Which axes are (image, row, column); some .emd files arrive as (x, y, image), so there the names decide."""
     if {"x", "y"} <= set(names):
         rows, columns = names.index("y"), names.index("x")
-        return [3 - rows - columns, rows, columns]
+        return [i for i in range(len(names)) if i not in (rows, columns)] + [rows, columns]
     if path.suffix.lower() == ".emd":
         raise InputError(f"{path} has axes named {', '.join(names)}; name the rows y and the columns x.")
-    return [0, 1, 2]
+    return list(range(len(names)))
 
 
 def _axis_values(axis: dict[str, Any]) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from jaxaet.core import Frames, Grid, Images, InputError
 from jaxaet.io.arrays import read_hdf5, read_mat, read_npz
 from jaxaet.io.checks import checked_angles, checked_images, checked_pixel_size
-from jaxaet.io.contents import Contents
+from jaxaet.io.contents import Contents, read_by_suffix
 from jaxaet.io.nion import read_ndata
 from jaxaet.io.rosettasciio import PLUGINS, read_microscope_file
 from jaxaet.io.stacks import read_mrc, read_tiff
@@ -99,17 +99,4 @@ def load_frames(
 
 
 def _read(path: Path) -> Contents:
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise InputError(f"{path} has the suffix '{suffix}'; tilt series are read from {', '.join(READERS)}.")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the path of a tilt series.")
-    try:
-        return READERS[suffix](path)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # each library reports damage by errors of its own
-        raise InputError(
-            f"{path} could not be read as {suffix} ({type(error).__name__}); "
-            "it is damaged or of another format, so copy or save it again."
-        ) from error
+    return read_by_suffix(path, READERS, "tilt series", "a tilt series")
