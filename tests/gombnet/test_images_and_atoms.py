@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from jaxaet import InputError
 from jaxaet.gombnet import (
@@ -19,6 +19,7 @@ from jaxaet.gombnet import (
     predict,
     tungsten_sheet,
 )
+from jaxaet.gombnet.simulate import _counted
 
 PIXELS = 96
 STILL = {"hole": 0.0, "vacancies": (0.0, 0.0), "pixel": (0.1, 0.1)}
@@ -73,6 +74,26 @@ def test_layers_differ_and_keys_decide(graphene):
     assert (first.image == again.image).all()
     assert not (first.image == other.image).all()
     assert not (first.positions[0] == first.positions[1]).any()
+
+
+@pytest.mark.parametrize("mean", [0.3, 11.0, 13.0, 400.0])
+def test_counts_are_poissons(mean):
+    counts = np.asarray(jax.jit(_counted)(jax.random.key(2), jnp.full((400, 500), mean))).ravel()
+    at = np.arange(mean + 8 * np.sqrt(mean) + 5)
+    share = np.searchsorted(np.sort(counts), at, side="right") / counts.size
+    assert np.abs(share - stats.poisson.cdf(at, mean)).max() < 4e-3  # two hundred thousand draws reach 3e-3
+    assert counts.min() >= 0
+
+
+def test_layers_can_be_missing():
+    lonely = Variation(**STILL, absent=0.5)
+    drawn = jax.jit(lambda key: draw(key, graphene_sheet(), 2, lonely, PIXELS))
+    present = [int((np.asarray(drawn(jax.random.key(seed)).members).sum(axis=(1, 2)) > 0).sum()) for seed in range(20)]
+    assert set(present) == {0, 1, 2}
+    nothing = jax.jit(lambda key: draw(key, graphene_sheet(), 2, Variation(empty=1.0), PIXELS))(jax.random.key(4))
+    assert not nothing.members.any()
+    assert not nothing.labels.any()
+    assert np.isfinite(nothing.image).all()
 
 
 def test_selenium_is_where_it_was_put(tungsten):
