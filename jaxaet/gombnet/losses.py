@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 SMOOTHING = 1e-6
-DISK = 20.0  # about the pixels of a labelled disk
 
 
 def dice_loss(
@@ -83,10 +82,8 @@ class PrintedGombLoss(eqx.Module):
 class SoftMinimumLoss(eqx.Module):
     """Dice's loss plus cross-entropy of the best order of the layers, as a soft minimum over all orders.
 
-    It is 0 for a perfect output. Each class counts as much as the others in Dice's loss, so a rare one is learned too,
-    and one that is absent is punished from about a disk's worth of pixels on. `alpha`: weight of the outputs in Dice's
-    loss, 1. `temperature`: of the soft minimum, in units of the loss, 1. `cross_entropy`: weight of the cross-entropy
-    of a pixel, 1.
+    It is 0 for a perfect output. `alpha`: weight of the outputs in Dice's loss, 1. `temperature`: of the soft minimum,
+    in units of the loss, 1. `cross_entropy`: weight of the cross-entropy of a pixel, 1.
     """
 
     alpha: Float[Array, ""]
@@ -101,9 +98,7 @@ class SoftMinimumLoss(eqx.Module):
     def __call__(self, logits: Float[Array, "b l ny nx c"], targets: Float[Array, "b l ny nx c"]) -> Float[Array, ""]:
         pixels = logits[0, 0].size
         entropy = jnp.mean(jax.nn.softplus(logits), axis=(2, 3, 4))[:, :, None] - _products(logits, targets) / pixels
-        matrix = lambda output, target: _dice_matrix(output[..., None], target[..., None], self.alpha, DISK)  # noqa: E731
-        dice = jnp.mean(jax.vmap(matrix, in_axes=-1)(jax.nn.sigmoid(logits), targets), axis=0)
-        costs = dice + self.cross_entropy * entropy
+        costs = _dice_matrix(jax.nn.sigmoid(logits), targets, self.alpha) + self.cross_entropy * entropy
         orders = _of_orders(costs) / costs.shape[-1]
         return jnp.mean(-self.temperature * jax.scipy.special.logsumexp(-orders / self.temperature, axis=-1))
 
@@ -121,14 +116,11 @@ def _products(first: Float[Array, "b l ny nx c"], second: Float[Array, "b m ny n
 
 
 def _dice_matrix(
-    outputs: Float[Array, "b l ny nx c"],
-    targets: Float[Array, "b m ny nx c"],
-    alpha: Array,
-    smoothing: float = SMOOTHING,
+    outputs: Float[Array, "b l ny nx c"], targets: Float[Array, "b m ny nx c"], alpha: Array
 ) -> Float[Array, "b l m"]:
     total, wanted = jnp.sum(outputs, axis=(2, 3, 4)), jnp.sum(targets, axis=(2, 3, 4))
     overlap = _products(outputs, targets)
-    ratio = (2 * overlap + smoothing) / (alpha * total[:, :, None] + wanted[:, None, :] + smoothing)
+    ratio = (2 * overlap + SMOOTHING) / (alpha * total[:, :, None] + wanted[:, None, :] + SMOOTHING)
     return 1 - jnp.clip(ratio, 0, 1)
 
 
