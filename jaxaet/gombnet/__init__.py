@@ -16,7 +16,8 @@ from jaxaet.gombnet.metrics import (
     pixel_scores as pixel_scores,
 )
 from jaxaet.gombnet.networks import GombNet as GombNet, UNet as UNet, parameter_count as parameter_count
-from jaxaet.gombnet.predict import Prediction as Prediction, predict as predict
+from jaxaet.gombnet.predict import Prediction as Prediction, predict as predict, resampled as resampled
+from jaxaet.gombnet.scale import apparent_lattice as apparent_lattice
 from jaxaet.gombnet.simulate import (
     Sample as Sample,
     Sheet as Sheet,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
-from scipy.ndimage import zoom
+from scipy.ndimage import affine_transform, gaussian_filter
 
 from jaxaet.core import InputError
 from jaxaet.gombnet.losses import best_orders
@@ -41,10 +41,8 @@ def predict(
     """
     image = _checked(image, pixel)
     scale = pixel / trained_pixel
-    if abs(scale - 1) < 0.02:
-        scale = 1.0
-    else:
-        image = np.asarray(zoom(image, scale, order=3 if scale > 1 else 1, grid_mode=True, mode="nearest"))
+    scale = 1.0 if abs(scale - 1) < 0.02 else scale
+    image = resampled(image, scale)
     shape = image.shape
     if min(shape) < 64:
         raise InputError(
@@ -64,6 +62,28 @@ def predict(
     mean, spread = _stitched([_of_tile(run, state, padded[part], copies) for part in parts], parts, padded.shape)
     cut = (slice(None), slice(0, shape[0]), slice(0, shape[1]))
     return Prediction(mean[cut], spread[cut], pixel / scale)
+
+
+def resampled(image: Float[np.ndarray, "ny nx"], scale: float) -> Float[np.ndarray, "my mx"]:
+    """The image with `scale` times as many pixels along each axis, about the same middle pixel.
+
+    Pixels that become larger take the mean of the smaller ones by a Gaussian, so that counts are not thrown away.
+    """
+    if scale == 1:
+        return image
+    old = np.array(image.shape)
+    new = np.maximum(np.rint(scale * old).astype(int), 1)
+    smooth = gaussian_filter(image, max(0.0, (1 / scale - 1) / 2), mode="nearest")
+    return np.asarray(
+        affine_transform(
+            smooth,
+            [1 / scale, 1 / scale],
+            old // 2 - new // 2 / scale,  # pyright: ignore[reportArgumentType]
+            tuple(new),
+            order=3 if scale > 1 else 1,
+            mode="nearest",
+        )
+    )
 
 
 def _stitched(outcomes, parts, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -34,8 +34,8 @@ def load_weights(path: Path | str) -> tuple[GombNet, dict]:
     try:
         stored = np.load(file, allow_pickle=False)
         about = json.loads(str(stored["about"]))
-        network = GombNet(about["layers"], len(about["classes"]), jax.random.key(0), tuple(about["filters"]))
-        structure, state = nnx.split(network)
+        size = about["layers"], len(about["classes"]), jax.random.key(0), tuple(about["filters"])
+        structure, state = nnx.split(nnx.eval_shape(lambda: GombNet(*size)))  # shapes alone: nothing is drawn
         leaves, tree = jax.tree_util.tree_flatten_with_path(state)
         numbers = [jnp.asarray(stored[jax.tree_util.keystr(where)], leaf.dtype) for where, leaf in leaves]
         if any(new.shape != leaf.shape for new, (_, leaf) in zip(numbers, leaves, strict=True)):

@@ -22,7 +22,7 @@ from jaxaet.io.phonopy import (
     load_phonons as load_phonons,
     to_phonopy as to_phonopy,
 )
-from jaxaet.io.results import load_arrays as load_arrays, save_arrays as save_arrays
+from jaxaet.io.results import load_arrays as load_arrays, save_arrays as save_arrays, save_table as save_table
 from jaxaet.io.save import save_tilt_series as save_tilt_series
 from jaxaet.io.tilt_series import (
     TiltSeries as TiltSeries,

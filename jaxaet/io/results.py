@@ -1,6 +1,8 @@
 """The arrays of a run, each with its unit and its axes."""
 
+import csv
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,3 +32,11 @@ def save_arrays(path: str | os.PathLike, arrays: dict[str, tuple[Any, str, str]]
         for name, (values, unit, axes) in arrays.items():
             dataset = file.create_dataset(name, data=np.asarray(values), compression="gzip", shuffle=True)
             dataset.attrs["unit"], dataset.attrs["axes"] = unit, axes
+
+
+def save_table(path: str | os.PathLike, columns: Mapping[str, np.ndarray]) -> None:
+    """Writes a CSV file of columns of equal length, named with their units; numbers to six digits."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows([f"{value:.6g}" for value in row] for row in zip(*columns.values(), strict=True))

@@ -35,6 +35,7 @@ from jaxaet.recipes.blocks import (
     Vibration,
     VibrationCorrection,
 )
+from jaxaet.recipes.gombnet_blocks import DrawnImage, LayeredImage, TrainedNetwork
 from jaxaet.recipes.phonon_blocks import Lattice, RefinedAtoms, Spectra, Supercell
 from jaxaet.recipes.section import Section
 
@@ -136,8 +137,17 @@ class PhononsInterfaceConfig(Common):
     spectra: Spectra = Spectra()
 
 
+class GombNetApplyConfig(Common):
+    """Find the atoms of each layer in one image of stacked sheets."""
+
+    recipe: Literal["gombnet_apply"] = "gombnet_apply"
+    data: LayeredImage = LayeredImage()
+    drawn: DrawnImage = DrawnImage()
+    network: TrainedNetwork = TrainedNetwork()
+
+
 Config = HeterojunctionConfig | TiltSeriesConfig | RawFramesConfig  # of the recipes that end in atoms
-AnyConfig = Config | SimulationConfig | DynamicConfig | PhononsInterfaceConfig
+AnyConfig = Config | SimulationConfig | DynamicConfig | PhononsInterfaceConfig | GombNetApplyConfig
 RECIPES = {
     "heterojunction": HeterojunctionConfig,
     "tilt_series": TiltSeriesConfig,
@@ -145,5 +155,6 @@ RECIPES = {
     "dynamic": DynamicConfig,
     "raw_frames": RawFramesConfig,
     "phonons_interface": PhononsInterfaceConfig,
+    "gombnet_apply": GombNetApplyConfig,
 }
 SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

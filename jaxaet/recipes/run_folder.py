@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import AnyConfig, RawFramesConfig, TiltSeriesConfig
+from jaxaet.recipes.config import AnyConfig
 from jaxaet.recipes.config_file import dump_config, load_config
 from jaxaet.recipes.progress import ProgressLine
 from jaxaet.recipes.provenance import environment, peak_memory_mb
@@ -126,6 +126,11 @@ class RunFolder:
         """The wall time of each stage so far, s."""
         return dict(self._provenance["stage_seconds"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What was warned of so far."""
+        return list(self._warnings)
+
     def warn(self, sentences: Iterable[str]) -> None:
         """Show each sentence now, and in `metrics.json` at the end."""
         for sentence in sentences:
@@ -193,8 +198,9 @@ def identity(config: AnyConfig) -> dict:
     """What tells one run from another."""
     known = {"recipe": config.recipe, "seed": config.seed}
     known["config_sha256"] = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    if isinstance(config, TiltSeriesConfig | RawFramesConfig):
-        known["data_sha256"] = hashlib.sha256(config.data.path.read_bytes()).hexdigest()
+    data = getattr(getattr(config, "data", None), "path", None)
+    if data is not None:
+        known["data_sha256"] = hashlib.sha256(data.read_bytes()).hexdigest()
     return known
 
 
@@ -206,7 +212,7 @@ def begun(path: Path, config: AnyConfig) -> dict:
         raise InputError(f"{path} holds no run to resume ({error}); correct the path or start anew.") from None
     now = identity(config)
     if provenance.get("data_sha256") != now.get("data_sha256"):
-        raise InputError("The tilt series is not the one that the run began with; restore the file or begin a new run.")
+        raise InputError("The data file is not the one that the run began with; restore the file or begin a new run.")
     if provenance.get("config_sha256") != now["config_sha256"]:
         raise InputError(
             f"{path / 'config.yaml'} is not what the run began with (edited, or written by another version of jaxaet); "

@@ -1,4 +1,4 @@
-"""What in a tilt series is probably wrong, though a fit would run: a sentence each."""
+"""What in the data is probably wrong, though a fit would run: a sentence each."""
 
 from collections.abc import Iterator
 
@@ -7,12 +7,14 @@ from jaxtyping import Float
 from scipy.ndimage import median_filter
 
 from jaxaet.core import Images
+from jaxaet.gombnet import Sheet, apparent_lattice
 from jaxaet.inverse import Model
 from jaxaet.restore import Drift
 
 _SAME = 1e-4  # rad
 _STAND_OUT = 8.0  # times what nine lines of ten differ from those beside them, a dead one differs
 _AT_THE_EDGE = 0.02  # of all atoms
+_FAR_OFF = 2.5  # times too large or too small a lattice is no strain and no stronger second ring
 
 
 def of_images(images: Images) -> Iterator[str]:
@@ -62,4 +64,19 @@ def of_volume(model: Model, thickness: float, voxel: float) -> Iterator[str]:
         yield (
             f"{100 * share:.0f} % of the traced atoms lie at the top or the bottom of a volume of {thickness:.3g} Å, "
             "which is thinner than the specimen; give a larger reconstruction.thickness_a."
+        )
+
+
+def of_layers(image: Float[np.ndarray, "ny nx"], pixel: float, sheet: Sheet) -> Iterator[str]:
+    """A lattice far from the sheet's, as a wrong pixel size makes it; `pixel`: Å."""
+    image = np.asarray(image, float)
+    if image.ndim != 2 or not np.isfinite(image).all():
+        return
+    found, known = apparent_lattice(image, pixel), float(sheet.lattice)
+    if found is not None and not 1 / _FAR_OFF < found / known < _FAR_OFF:
+        near, expected = (constant / np.sqrt(3) for constant in (found, known))
+        yield (
+            f"With pixels of {pixel:.3g} Å the nearest neighbours in the image are {near:.3f} Å apart, and "
+            f"{expected:.2f} Å in the sheet that the network knows; the pixel size (data.pixel_size_a) may be "
+            f"{pixel * known / found:.3g} Å."
         )

@@ -10,6 +10,7 @@ from jaxaet.viz.images import (
     tilt_series_figure as tilt_series_figure,
     volume_figure as volume_figure,
 )
+from jaxaet.viz.layers import layers_figure as layers_figure
 from jaxaet.viz.phonons import (
     controls_figure as controls_figure,
     displacements_figure as displacements_figure,

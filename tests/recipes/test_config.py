@@ -20,6 +20,7 @@ FULL = {
     "dynamic": "dynamic_refinement",
     "raw_frames": "heterojunction_raw",
     "phonons_interface": "phonons_interface",
+    "gombnet_apply": "gombnet_apply",
 }
 
 

@@ -1,0 +1,192 @@
+"""One image of stacked sheets to the atoms of each layer."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxaet.core import InputError
+from jaxaet.gombnet import (
+    Columns,
+    Prediction,
+    Sheet,
+    Variation,
+    decode,
+    draw,
+    graphene_sheet,
+    load_weights,
+    predict,
+    tungsten_sheet,
+)
+from jaxaet.io import load_image, save_arrays, save_atoms, save_table
+from jaxaet.recipes.config import GombNetApplyConfig
+from jaxaet.recipes.config_file import dump_config
+from jaxaet.recipes.gombnet_scores import score, summary
+from jaxaet.recipes.results import save_figures
+from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.recipes.suspicions import of_layers
+from jaxaet.specimen import Atoms
+from jaxaet.viz import layers_figure, write_report
+
+SHEETS = {"graphene": graphene_sheet, "ws2": tungsten_sheet}
+SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
+
+
+class Seen(NamedTuple):
+    """The image (ny, nx), its pixel size in Å, and the arrays of a `Sample` if it was drawn."""
+
+    image: Float[np.ndarray, "ny nx"]
+    pixel: float
+    truth: dict | None
+
+
+def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
+    """Predict the classes of each layer, find the columns, and compare them with the truth where it is known."""
+    network, about = load_weights(config.network.weights)
+    sheet = sheet_of(about)
+    seen = image_of(config, folder, sheet, about["layers"])
+    folder.warn(of_layers(seen.image, seen.pixel, sheet))
+    options = config.network
+
+    def predicted() -> dict:
+        found = predict(network, seen.image, seen.pixel, about["pixel"], options.tile, options.copies)
+        return {name: np.float32(value) for name, value in found._asdict().items()}
+
+    prediction = Prediction(**folder.stage("prediction", predicted))
+    layers = decode(prediction, sheet, options.threshold)
+    folder.warn(
+        f"No column was found in layer {number}; look at the probabilities in results.h5 and at the pixel size."
+        for number, layer in enumerate(layers, 1)
+        if not len(layer.positions)
+    )
+    metrics = census(seen, layers, sheet, options.threshold)
+    if seen.truth is not None:
+        metrics["against_the_truth"] = summary([score(prediction, seen.truth, sheet, options.threshold)], sheet)
+    write(config, folder, seen, prediction, layers, sheet, metrics)
+    return metrics
+
+
+def sheet_of(about: dict) -> Sheet:
+    """The sheet that a network was trained for."""
+    if about.get("sheet") not in SHEETS:
+        raise InputError(
+            f"The weights name the sheet {about.get('sheet')}; allowed {' or '.join(SHEETS)}; "
+            'write them with save_weights and "sheet" in `about`.'
+        )
+    return SHEETS[about["sheet"]]()
+
+
+def image_of(config: GombNetApplyConfig, folder: RunFolder, sheet: Sheet, layers: int) -> Seen:
+    """The image of the file, or one that is drawn."""
+    data, options = config.data, config.drawn
+    if data.path is not None:
+        return Seen(*load_image(data.path, data.key, data.pixel_size_a), None)
+    size, counts = options.pixel_size_a, np.log10(options.electrons)
+    variation = Variation(pixel=(size, size), counts=(counts, counts), hole=0.0)
+    corner = options.pixels * size / np.sqrt(2)
+    wide = dataclasses.replace(sheet, reach=max(sheet.reach, int(np.ceil(1.25 * corner / float(sheet.lattice))) + 2))
+
+    def drawn() -> dict:
+        function = jax.jit(lambda key: draw(key, wide, layers, variation, options.pixels))
+        sample = function(jax.random.key(config.seed))._asdict()
+        return sample | {name: np.asarray(sample[name]).astype(np.uint8) for name in ("labels", "members")}
+
+    truth = folder.stage("drawing", drawn)
+    return Seen(truth["image"], float(truth["pixel"]), truth)
+
+
+def census(seen: Seen, layers: list[Columns], sheet: Sheet, threshold: float) -> dict:
+    """How many columns of each class were found in each layer, and their density."""
+    rows, columns = seen.image.shape
+    area = rows * columns * seen.pixel**2
+    metrics: dict = {"image": {"rows": rows, "columns": columns, "pixel_size_a": seen.pixel}}
+    for number, layer in enumerate(layers, 1):
+        metrics[f"layer_{number}"] = {
+            "columns": len(layer.positions),
+            **{name: int((layer.probabilities[:, c] > threshold).sum()) for c, name in enumerate(sheet.classes)},
+            "columns_per_nm2": 100 * len(layer.positions) / area,
+        }
+    return metrics
+
+
+def atoms_of(layer: Columns, sheet: Sheet, threshold: float) -> Atoms:
+    """The columns as atoms at z = 0; one of several species shares its weight among those above the threshold."""
+    weights = layer.probabilities * (layer.probabilities > threshold)
+    positions = np.pad(layer.positions, ((0, 0), (0, 1)))
+    return Atoms(positions, weights / weights.sum(axis=1, keepdims=True), 0.0, sheet.classes)
+
+
+def write(
+    config: GombNetApplyConfig,
+    folder: RunFolder,
+    seen: Seen,
+    prediction: Prediction,
+    layers: list[Columns],
+    sheet: Sheet,
+    metrics: dict,
+) -> None:
+    """Write the atoms of each layer, columns.csv, results.h5, the figure and report.html."""
+    threshold = config.network.threshold
+    for number, layer in enumerate(layers, 1):
+        with folder.writing(f"atoms_layer_{number}.extxyz") as file:
+            save_atoms(file, atoms_of(layer, sheet, threshold), overwrite=True)
+    with folder.writing("columns.csv") as file:
+        save_table(file, table(seen, layers, sheet))
+    axes = "layer, row, column, class"
+    with folder.writing("results.h5") as file:
+        arrays = {
+            "image": (seen.image, "counts", "row, column"),
+            "probabilities": (prediction.mean, "1", axes),
+            "spread": (prediction.spread, "1", axes),
+        }
+        save_arrays(file, arrays, {"pixel_size_a": seen.pixel, "probabilities_pixel_size_a": prediction.pixel})
+    of_classes = [
+        [layer.positions[layer.probabilities[:, c] > threshold] for c in range(len(sheet.classes))] for layer in layers
+    ]
+    figure = layers_figure(seen.image, seen.pixel, prediction.mean, prediction.pixel, of_classes, sheet.classes)
+    listed = save_figures(folder, [("Layers", "The image, the layers seen in it, and their columns.", figure)])
+    counts = " and ".join(str(len(layer.positions)) for layer in layers)
+    write_report(
+        folder.path / "report.html", f"jaxaet: {config.recipe}", f"{counts} columns in the layers.",
+        metrics | {"warnings": folder.warnings} if folder.warnings else metrics, listed, None, dump_config(config),
+        {"seed": config.seed, "precision": config.precision, "recipe": config.recipe},
+    )  # fmt: skip
+
+
+def table(seen: Seen, layers: list[Columns], sheet: Sheet) -> dict[str, np.ndarray]:
+    """The columns of columns.csv: layer, place in Å and in pixels of the image, probability of each class."""
+    positions = np.concatenate([layer.positions for layer in layers])
+    chances = np.concatenate([layer.probabilities for layer in layers])
+    pixels = positions / seen.pixel + np.array(seen.image.shape[::-1]) // 2
+    return {
+        "layer": np.repeat(np.arange(1, len(layers) + 1), [len(layer.positions) for layer in layers]),
+        "x_a": positions[:, 0],
+        "y_a": positions[:, 1],
+        "column_pixel": pixels[:, 0],
+        "row_pixel": pixels[:, 1],
+        **{f"probability_{name}": chances[:, c] for c, name in enumerate(sheet.classes)},
+    }
+
+
+def plan(config: GombNetApplyConfig) -> dict:
+    """Shapes and time of the run on two CPU cores, good to a factor of two."""
+    about = load_weights(config.network.weights)[1]
+    if config.data.path is None:
+        shape, pixel = (config.drawn.pixels,) * 2, config.drawn.pixel_size_a
+    else:
+        image, pixel = load_image(config.data.path, config.data.key, config.data.pixel_size_a)
+        shape = image.shape
+    scale, tile = pixel / about["pixel"], config.network.tile
+    side = [max(round(n * (scale if abs(scale - 1) >= 0.02 else 1)), tile) for n in shape]
+    tiles = int(np.prod([len({min(start, n - tile) for start in range(0, n, tile // 2)}) for n in side]))
+    passes = tiles * config.network.copies
+    return {
+        "image": f"{shape[0]} × {shape[1]} pixels of {pixel:g} Å",
+        "layers": about["layers"],
+        "classes": ", ".join(about["classes"]),
+        "tiles": f"{tiles}, of which {config.network.copies} copies each",
+        "peak_memory_gb": round(0.6 + 2e-9 * config.network.copies * tile**2 * 300, 2),
+        "estimated_time_s": round(8 + passes * SECONDS_PER_TILE * (tile / 256) ** 2),
+    }

@@ -1,0 +1,66 @@
+"""Pictures of an image whose layers were separated."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Real
+
+from jaxaet.viz.style import BLUE, GREEN, ORANGE, SKY, WIDTH, Number, Numbers, dress, new_figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+LAYER_COLOURS = (ORANGE, BLUE, GREEN, SKY)
+MARKERS = "o^s"
+LARGEST = 60.0  # Å, of the part that is shown
+
+
+def layers_figure(
+    image: Real[Numbers, "ny nx"],
+    pixel_size: Number,
+    probabilities: Real[Numbers, "l my mx c"],
+    fine_pixel: Number,
+    columns: Sequence[Sequence[Float[np.ndarray, "_ 2"]]],
+    classes: Sequence[str],
+) -> "matplotlib.figure.Figure":
+    """The middle of an image, the probability of its layers in colours, and the image with all columns on it.
+
+    `pixel_size`, `fine_pixel`: of the image and of the probabilities, Å, about the same middle pixel. `columns`: of
+    each layer and class, positions (n, 2) x and y in Å from the middle pixel.
+    """
+    image, chance = np.asarray(image, float), np.asarray(probabilities, float)
+    figure = new_figure(WIDTH / 3 + 0.4)
+    panels = figure.subplots(1, 3, sharex=True, sharey=True)
+    limits = dict(zip(("vmin", "vmax"), np.percentile(image, (0.1, 99.9)), strict=True))
+    for axes in (panels[0], panels[2]):
+        axes.imshow(image, origin="lower", cmap="gray", extent=_extent(image.shape, float(pixel_size)), **limits)
+    extent = _extent(chance.shape[1:3], float(fine_pixel))
+    panels[1].imshow(_coloured(chance.max(axis=-1)), origin="lower", extent=extent)
+    for number, (layer, shade) in enumerate(zip(columns, LAYER_COLOURS, strict=False), 1):
+        for points, marker, name in zip(layer, MARKERS, classes, strict=False):
+            panels[2].plot(
+                points[:, 0], points[:, 1], marker, color=shade, fillstyle="none", markersize=2.2,
+                markeredgewidth=0.5, label=f"{number}: {len(points)} {name}",
+            )  # fmt: skip
+    shown = min(LARGEST, *(n * float(pixel_size) for n in image.shape)) / 2
+    for axes, title in zip(panels, ("image", "layers", "columns of each layer"), strict=True):
+        axes.set(xlim=(-shown, shown), ylim=(-shown, shown))
+        dress(axes, title, "x (Å)", "y (Å)" if axes is panels[0] else "", frame=True)
+    if len(columns) * len(classes) <= 9:
+        panels[2].legend(fontsize=5, loc="upper right", framealpha=0.7, markerscale=1.5, borderpad=0.2)
+    return figure
+
+
+def _extent(shape: tuple[int, ...], pixel: float) -> tuple[float, float, float, float]:
+    """The edges in Å of an image whose middle pixel n // 2 is at 0."""
+    (bottom, top), (left, right) = ((np.array([0, n]) - 0.5 - n // 2) * pixel for n in shape)
+    return left, right, bottom, top
+
+
+def _coloured(layers: Float[np.ndarray, "l ny nx"]) -> Float[np.ndarray, "ny nx 3"]:
+    """Each layer in its colour on black, added."""
+    from matplotlib.colors import to_rgb
+
+    shades = np.array([to_rgb(LAYER_COLOURS[i % len(LAYER_COLOURS)]) for i in range(len(layers))])
+    return np.clip(np.einsum("lyx,lc->yxc", layers, shades), 0, 1)

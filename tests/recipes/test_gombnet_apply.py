@@ -1,0 +1,104 @@
+"""The recipe that finds the atoms of each layer in one image."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxaet.core import InputError
+from jaxaet.gombnet import Variation, apparent_lattice, draw, graphene_sheet, load_weights, save_weights, tungsten_sheet
+from jaxaet.io import load_arrays, load_atoms
+from jaxaet.recipes import gombnet_apply
+from jaxaet.recipes.config import GombNetApplyConfig
+from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.recipes.suspicions import of_layers
+
+PIXEL = 0.106
+FAST = {"copies": 1, "tile": 128}
+
+
+@pytest.fixture(scope="module")
+def image():
+    variation = Variation(pixel=(PIXEL, PIXEL), counts=(2.5, 2.5), hole=0.0)
+    return np.asarray(jax.jit(lambda key: draw(key, graphene_sheet(), 2, variation, 256))(jax.random.key(3)).image)
+
+
+def run(path, config, resume=False):
+    with RunFolder.create(path, config, resume=resume, quiet=True) as folder:
+        folder.finish(gombnet_apply.run(config, folder))
+    return json.loads((path / "metrics.json").read_text())
+
+
+def test_without_an_image_one_is_drawn_and_scored(tmp_path):
+    config = GombNetApplyConfig(seed=1, drawn={"pixels": 128}, network=FAST)
+    metrics = run(tmp_path / "a", config)
+    found = metrics["against_the_truth"]["C"]
+    assert min(found["precision"], found["recall"]) > 0.95
+    assert found["rms_pm"] < 12
+    table = np.genfromtxt(tmp_path / "a" / "columns.csv", delimiter=",", names=True)
+    for number in (1, 2):
+        atoms = load_atoms(tmp_path / "a" / f"atoms_layer_{number}.extxyz")
+        rows = table[table["layer"] == number]
+        assert len(atoms) == len(rows) == metrics[f"layer_{number}"]["columns"]
+        np.testing.assert_allclose(rows["x_a"], np.asarray(atoms.positions)[:, 0], atol=1e-4)
+        np.testing.assert_allclose(rows["row_pixel"], np.asarray(atoms.positions)[:, 1] / PIXEL + 64, atol=1e-3)
+        assert metrics[f"layer_{number}"]["columns_per_nm2"] == pytest.approx(38.2, rel=0.12)  # 2 in a cell of 5.24 Å²
+    arrays = load_arrays(tmp_path / "a" / "results.h5")
+    assert arrays["probabilities"].shape == (2, 128, 128, 1)
+    assert (tmp_path / "a" / "report.html").stat().st_size > 1e5
+    assert run(tmp_path / "a", config, resume=True) == metrics
+    assert gombnet_apply.plan(config)["tiles"].startswith("1,")
+
+
+def test_a_pixel_size_that_is_far_off_is_warned_of(image, tmp_path):
+    np.savez(tmp_path / "a.npz", image=image, pixel_size_A=0.03)
+    config = GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST)
+    (warning, *_) = run(tmp_path / "run", config)["warnings"]
+    assert "0.4" in warning
+    assert "1.42 Å in the sheet" in warning
+    assert warning in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("factor", [0.1, 1.0, 10.0])
+def test_the_lattice_is_found_at_any_pixel_size(image, factor):
+    assert apparent_lattice(image, factor * PIXEL) == pytest.approx(factor * 2.46, rel=0.1)
+    warnings = list(of_layers(image, factor * PIXEL, graphene_sheet()))
+    assert len(warnings) == (factor != 1.0)
+    assert all(f"{PIXEL:.1g}" in text.split("may be")[1] for text in warnings)
+
+
+def test_noise_shows_no_lattice():
+    noise = np.random.default_rng(0).normal(size=(128, 160))
+    assert apparent_lattice(noise, PIXEL) is None
+    assert not list(of_layers(noise, PIXEL, tungsten_sheet()))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"image": np.ones((128, 128))}, "it shows no atoms"),
+        ({"image": np.where(np.eye(128) > 0, np.nan, 1.0)}, "128 pixels of the image are not finite"),
+        ({"image": np.ones((128, 128, 3))}, "colour image"),
+        ({"image": np.eye(40)}, "at least 64 × 64"),
+        ({"image": np.eye(128), "pixel_size_A": 1.06}, "0.005 to 1 Å"),
+        ({"image": np.eye(128), "pixel_size_A": None}, "has no pixel size; pass"),
+        ({"a": np.eye(128), "b": np.eye(128)}, r"several images, a, b; choose one by its key \(data.key\)"),
+    ],
+)
+def test_bad_images_end_in_a_sentence_and_leave_nothing(arrays, sentence, tmp_path):
+    stored = {name: value for name, value in ({"pixel_size_A": PIXEL} | arrays).items() if value is not None}
+    np.savez(tmp_path / "a.npz", **stored)
+    with pytest.raises(InputError, match=sentence):
+        run(tmp_path / "run", GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_come_from_a_file_that_names_its_sheet(tmp_path):
+    network, about = load_weights("graphene")
+    save_weights(tmp_path / "mine.npz", network, about | {"sheet": "borophene"})
+    config = GombNetApplyConfig(network={"weights": str(tmp_path / "mine.npz")})
+    with pytest.raises(InputError, match="the sheet borophene; allowed graphene or ws2"):
+        run(tmp_path / "run", config)
+    with pytest.raises(ValueError, match="found no file at"):
+        GombNetApplyConfig(network={"weights": str(tmp_path / "absent.npz")})
