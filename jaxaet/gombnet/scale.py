@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
-CERTAIN = 7.0  # of the logarithms summed below; white noise reaches 5.5
+CERTAIN = 7.5  # of the logarithms summed below; white noise reaches 5.5
 
 
 def apparent_lattice(image: Float[np.ndarray, "ny nx"], pixel: float) -> float | None:

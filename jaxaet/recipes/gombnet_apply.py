@@ -86,7 +86,7 @@ def image_of(config: GombNetApplyConfig, folder: RunFolder, sheet: Sheet, layers
     size, counts = options.pixel_size_a, np.log10(options.electrons)
     variation = Variation(pixel=(size, size), counts=(counts, counts), hole=0.0)
     corner = options.pixels * size / np.sqrt(2)
-    wide = dataclasses.replace(sheet, reach=max(sheet.reach, int(np.ceil(1.25 * corner / float(sheet.lattice))) + 2))
+    wide = dataclasses.replace(sheet, reach=max(sheet.reach, int(np.ceil(1.6 * corner / float(sheet.lattice))) + 2))
 
     def drawn() -> dict:
         function = jax.jit(lambda key: draw(key, wide, layers, variation, options.pixels))
