@@ -21,7 +21,7 @@ FAST = {"copies": 1, "tile": 128}
 @pytest.fixture(scope="module")
 def image():
     variation = Variation(pixel=(PIXEL, PIXEL), counts=(2.5, 2.5), hole=0.0)
-    return np.asarray(jax.jit(lambda key: draw(key, graphene_sheet(), 2, variation, 256))(jax.random.key(5)).image)
+    return np.asarray(jax.jit(lambda key: draw(key, graphene_sheet(), 2, variation, 256))(jax.random.key(9)).image)
 
 
 def run(path, config, resume=False):
