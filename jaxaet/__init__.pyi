@@ -117,6 +117,11 @@ from .specimen import (
     with_substitutions as with_substitutions,
     with_vacancies as with_vacancies,
 )
+from .structure import (
+    bond_lengths as bond_lengths,
+    full_width as full_width,
+    nearest_distances as nearest_distances,
+)
 from .tomography import (
     Deblurring as Deblurring,
     Genfire as Genfire,

@@ -97,7 +97,18 @@ EXAMPLES = {
     "Variation": gombnet.Variation(),
     "Volume": jaxaet.Volume(jnp.ones((2, 3, 4)), jnp.zeros(3), 0.5),
 }
-ROOMS = ("core", "forward", "gombnet", "instrument", "inverse", "phonons", "restore", "specimen", "tomography")
+ROOMS = (
+    "core",
+    "forward",
+    "gombnet",
+    "instrument",
+    "inverse",
+    "phonons",
+    "restore",
+    "specimen",
+    "structure",
+    "tomography",
+)
 
 
 def public_classes():

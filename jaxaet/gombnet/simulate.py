@@ -63,8 +63,8 @@ class Variation(eqx.Module):
     `substitution`: fraction of substituted atoms where there are any. `drift`: amplitude of a wavy scan, Å.
     `jitter`: rms shift of a row, Å. `strain`: rms of each entry of a layer's own strain, dimensionless.
     `distortion`: rms of each entry of the scan's distortion, dimensionless. `hole`: probability that a layer has a
-    hole, dimensionless; an edge is half as likely. `absent`: probability that a layer is missing altogether.
-    `empty`: probability that there is no sheet at all, so that noise is not taken for one.
+    hole, dimensionless; an edge is half as likely. `absent`: probability (dimensionless) that a layer is missing.
+    `empty`: probability that there is no sheet at all, dimensionless, so that noise is not taken for one.
     """
 
     pixel: Float[Array, "2"]

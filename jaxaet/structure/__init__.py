@@ -1,0 +1,7 @@
+"""Atoms to meaning: bonds, lattices, registry and composition of stacked layers, from the positions alone."""
+
+from jaxaet.structure.bonds import (
+    bond_lengths as bond_lengths,
+    full_width as full_width,
+    nearest_distances as nearest_distances,
+)
