@@ -7,7 +7,13 @@ import jaxaet
 from jaxaet.cli.jax_setup import cache_folder, writable
 from jaxaet.recipes.provenance import PACKAGES, installed
 
-OPTIONAL = {"rosettasciio": "reads .dm3, .dm4, .emd, .ndata and .hspy", "abtem": "compares with other multislice"}
+OPTIONAL = {
+    "rosettasciio": "reads .dm3, .dm4, .emd and .hspy",
+    "abtem": "compares with other multislice",
+    "tensorboardX": "writes curves of a training",
+    "ray": "spreads a search of hyper-parameters",
+    "optuna": "chooses what the search tries",
+}
 
 
 def findings() -> Iterator[tuple[str, str]]:

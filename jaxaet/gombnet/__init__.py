@@ -1,5 +1,6 @@
 """Image to atoms of each layer: networks that separate stacked sheets, and the images that train them."""
 
+from jaxaet.gombnet.checkpoints import Checkpoints as Checkpoints, Progress as Progress
 from jaxaet.gombnet.decode import Columns as Columns, decode as decode
 from jaxaet.gombnet.losses import (
     DiceLoss as DiceLoss,
@@ -16,6 +17,7 @@ from jaxaet.gombnet.metrics import (
     pixel_scores as pixel_scores,
 )
 from jaxaet.gombnet.networks import GombNet as GombNet, UNet as UNet, parameter_count as parameter_count
+from jaxaet.gombnet.optimisers import optimiser_named as optimiser_named
 from jaxaet.gombnet.predict import Prediction as Prediction, predict as predict, resampled as resampled
 from jaxaet.gombnet.scale import apparent_lattice as apparent_lattice
 from jaxaet.gombnet.simulate import (

@@ -27,6 +27,7 @@ class Training(NamedTuple):
 
     `structure`: the network without its numbers. `loss`: of logits and labels. `optimiser`: of optax. `sheet`,
     `layers`, `variation`, `pixels`, `batch`: of the images that are drawn. `decay`: of the running average a step.
+    `mesh`: of one axis, over whose devices the images of a batch are shared.
     """
 
     structure: nnx.GraphDef
@@ -38,11 +39,16 @@ class Training(NamedTuple):
     pixels: int
     batch: int
     decay: float = 0.999
+    mesh: jax.sharding.Mesh | None = None
 
     def images(self, key: Key[Array, ""], count: int):
         """`count` drawn images and their labels."""
         one = lambda key: draw(key, self.sheet, self.layers, self.variation, self.pixels)[:2]  # noqa: E731
-        return jax.vmap(one)(jax.random.split(key, count))
+        keys = jax.random.split(key, count)
+        if self.mesh is not None:
+            spread = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*self.mesh.axis_names))
+            keys = jax.lax.with_sharding_constraint(keys, spread)
+        return jax.vmap(one)(keys)
 
     def step(self, state: TrainingState, key: Key[Array, ""]) -> tuple[TrainingState, Array]:
         """One optimiser step on a batch that `key` and the number of the step decide; the new state and the loss."""
@@ -59,7 +65,7 @@ class Training(NamedTuple):
         parameters = optax.apply_updates(state.parameters, updates)
         # The first steps would otherwise weigh on the average for long.
         decay = jnp.minimum(self.decay, (1 + state.step) / (10 + state.step))
-        mix = lambda old, new: decay * old + (1 - decay) * new  # noqa: E731
+        mix = lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype)  # noqa: E731
         average = jax.tree.map(mix, state.average, (parameters, statistics))
         return TrainingState(parameters, statistics, optimiser, average, state.step + 1), value
 

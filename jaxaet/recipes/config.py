@@ -5,7 +5,7 @@ Nothing heavy is imported here, so `jaxaet validate` answers at once.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from jaxaet.recipes.blocks import (
     Background,
@@ -35,7 +35,15 @@ from jaxaet.recipes.blocks import (
     Vibration,
     VibrationCorrection,
 )
-from jaxaet.recipes.gombnet_blocks import DrawnImage, LayeredImage, TrainedNetwork
+from jaxaet.recipes.gombnet_blocks import (
+    DrawnImage,
+    DrawnImages,
+    HeldBack,
+    LayeredImage,
+    NewNetwork,
+    TrainedNetwork,
+    TrainingSteps,
+)
 from jaxaet.recipes.phonon_blocks import Lattice, RefinedAtoms, Spectra, Supercell
 from jaxaet.recipes.section import Section
 
@@ -146,8 +154,28 @@ class GombNetApplyConfig(Common):
     network: TrainedNetwork = TrainedNetwork()
 
 
+class GombNetTrainConfig(Common):
+    """Train a network that separates the layers of stacked sheets, on images drawn as they are needed."""
+
+    recipe: Literal["gombnet_train"] = "gombnet_train"
+    images: DrawnImages = DrawnImages()
+    network: NewNetwork = NewNetwork()
+    training: TrainingSteps = TrainingSteps()
+    held_back: HeldBack = HeldBack()
+
+    @model_validator(mode="after")
+    def levels_halve_the_images(self):
+        factor = 2 ** (len(self.network.filters) - 1)
+        if self.images.pixels % factor:
+            raise ValueError(
+                f"found images.pixels {self.images.pixels} with {len(self.network.filters)} levels of network.filters; "
+                f"allowed multiples of {factor}; change one of them."
+            )
+        return self
+
+
 Config = HeterojunctionConfig | TiltSeriesConfig | RawFramesConfig  # of the recipes that end in atoms
-AnyConfig = Config | SimulationConfig | DynamicConfig | PhononsInterfaceConfig | GombNetApplyConfig
+AnyConfig = Config | SimulationConfig | DynamicConfig | PhononsInterfaceConfig | GombNetApplyConfig | GombNetTrainConfig
 RECIPES = {
     "heterojunction": HeterojunctionConfig,
     "tilt_series": TiltSeriesConfig,
@@ -156,5 +184,6 @@ RECIPES = {
     "raw_frames": RawFramesConfig,
     "phonons_interface": PhononsInterfaceConfig,
     "gombnet_apply": GombNetApplyConfig,
+    "gombnet_train": GombNetTrainConfig,
 }
 SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

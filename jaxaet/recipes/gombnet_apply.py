@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxaet.core import InputError
 from jaxaet.gombnet import (
     Columns,
     Prediction,
@@ -15,22 +14,20 @@ from jaxaet.gombnet import (
     Variation,
     decode,
     draw,
-    graphene_sheet,
     load_weights,
     predict,
-    tungsten_sheet,
 )
 from jaxaet.io import load_image, save_arrays, save_atoms, save_table
 from jaxaet.recipes.config import GombNetApplyConfig
 from jaxaet.recipes.config_file import dump_config
 from jaxaet.recipes.gombnet_scores import score, summary
+from jaxaet.recipes.gombnet_setup import sheet_of
 from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.suspicions import of_layers
 from jaxaet.specimen import Atoms
 from jaxaet.viz import layers_figure, write_report
 
-SHEETS = {"graphene": graphene_sheet, "ws2": tungsten_sheet}
 SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
 
 
@@ -66,16 +63,6 @@ def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
         metrics["against_the_truth"] = summary([score(prediction, seen.truth, sheet, options.threshold)], sheet)
     write(config, folder, seen, prediction, layers, sheet, metrics)
     return metrics
-
-
-def sheet_of(about: dict) -> Sheet:
-    """The sheet that a network was trained for."""
-    if about.get("sheet") not in SHEETS:
-        raise InputError(
-            f"The weights name the sheet {about.get('sheet')}; allowed {' or '.join(SHEETS)}; "
-            'write them with save_weights and "sheet" in `about`.'
-        )
-    return SHEETS[about["sheet"]]()
 
 
 def image_of(config: GombNetApplyConfig, folder: RunFolder, sheet: Sheet, layers: int) -> Seen:

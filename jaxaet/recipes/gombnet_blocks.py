@@ -1,12 +1,15 @@
 """The blocks of keys of the recipes that separate the layers of one image."""
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from jaxaet.recipes.section import ExistingFile, Section, existing_file
+from jaxaet.recipes.section import LAX, ExistingFile, Section, existing_file
 
+PixelSize = Annotated[float, Field(ge=0.02, le=0.3)]
+Electrons = Annotated[float, Field(ge=1, le=1e6)]
 SHIPPED = ("graphene", "ws2")
 
 
@@ -53,3 +56,89 @@ class TrainedNetwork(Section):
     """Pixels on each side of the tiles, which overlap by half."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Mean probability in a column's disk from which it counts as found."""
+
+
+class DrawnImages(Section):
+    """The images that are drawn for training and for validation, each of a specimen of its own."""
+
+    sheet: Literal["graphene", "ws2"] = "graphene"
+    """The crystal of each layer; ws2 is WS2 in which S gives way to Se."""
+    layers: int = Field(default=2, ge=1, le=4)
+    """Layers on each other."""
+    pixels: int = Field(default=256, ge=32, le=1024)
+    """Pixels on each side; a multiple of 2 for each level of the network but the first."""
+    pixel_size_a: Annotated[tuple[PixelSize, PixelSize], LAX] = (0.07, 0.143)
+    """Smallest and largest pixel size, Å."""
+    electrons: Annotated[tuple[Electrons, Electrons], LAX] = (10.0, 10000.0)
+    """Fewest and most electrons in the brightest pixel; drawn evenly in the logarithm."""
+    empty: float = Field(default=0.0, ge=0, lt=1)
+    """Share of images without any sheet."""
+
+    @model_validator(mode="after")
+    def ranges_rise(self):
+        for name in ("pixel_size_a", "electrons"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"found {name} [{low:g}, {high:g}]; allowed the smaller first; exchange them.")
+        return self
+
+
+class NewNetwork(Section):
+    """The network that is trained."""
+
+    kind: Literal["gombnet", "unet"] = "gombnet"
+    """gombnet: one decoder for each layer; unet: one for all."""
+    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], LAX, Field(min_length=2)] = (32, 64, 128, 256)
+    """Features of each level, each twice the one before."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the bottleneck's features that a training step drops."""
+    arithmetic: Literal["float32", "bfloat16"] = "float32"
+    """Of the convolutions; parameters are float32 either way."""
+
+    @model_validator(mode="after")
+    def filters_double(self):
+        if any(deep != 2 * shallow for shallow, deep in pairwise(self.filters)):
+            raise ValueError(
+                f"found filters {list(self.filters)}; allowed each twice the one before; write e.g. [32, 64, 128]."
+            )
+        return self
+
+
+class TrainingSteps(Section):
+    """How it is trained."""
+
+    loss: Literal["soft_minimum", "gomb", "printed_gomb", "dice"] = "soft_minimum"
+    """Over all orders of the layers; dice alone takes them in a fixed order."""
+    alpha: float = Field(default=1.0, gt=0, le=100)
+    """Weight of the outputs in Dice's loss; above 1 it punishes what is not there."""
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    """The optimiser, by Optax."""
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    """Largest learning rate."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """cosine: falling to a hundredth at the last step."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps in which the learning rate rises to its largest."""
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Of the running average of all numbers, each step; the average is what is kept."""
+    batch: int = Field(default=32, ge=1, le=4096)
+    """Images of a step."""
+    steps: int = Field(default=2600, ge=1, le=1_000_000)
+    """Steps of the optimiser."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Stop after so long even if steps are left, minutes; the numbers then depend on the machine."""
+    checkpoint_steps: int = Field(default=250, ge=1)
+    """Steps between states on disk, from which a resumed training goes on exactly."""
+    devices: int | None = Field(default=None, ge=1)
+    """Devices that share each batch; null takes all."""
+    tensorboard: bool = False
+    """Whether to write the curves for TensorBoard as well; needs tensorboardX."""
+
+
+class HeldBack(Section):
+    """Images of specimens that training never sees."""
+
+    images: int = Field(default=16, ge=1, le=10_000)
+    """How many."""
+    every_steps: int = Field(default=250, ge=1)
+    """Steps between looks at them."""

@@ -10,7 +10,11 @@ from jaxaet.viz.images import (
     tilt_series_figure as tilt_series_figure,
     volume_figure as volume_figure,
 )
-from jaxaet.viz.layers import layers_figure as layers_figure
+from jaxaet.viz.layers import (
+    labels_figure as labels_figure,
+    layers_figure as layers_figure,
+    training_figure as training_figure,
+)
 from jaxaet.viz.phonons import (
     controls_figure as controls_figure,
     displacements_figure as displacements_figure,

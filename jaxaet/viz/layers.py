@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Real
 
-from jaxaet.viz.style import BLUE, GREEN, ORANGE, SKY, WIDTH, Number, Numbers, dress, new_figure
+from jaxaet.viz.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SKY,
+    WIDTH,
+    Number,
+    Numbers,
+    add_scale_bar,
+    dress,
+    new_figure,
+    show_image,
+)
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -49,6 +62,52 @@ def layers_figure(
         dress(axes, title, "x (Å)", "y (Å)" if axes is panels[0] else "", frame=True)
     if len(columns) * len(classes) <= 9:
         panels[2].legend(fontsize=5, loc="upper right", framealpha=0.7, markerscale=1.5, borderpad=0.2)
+    return figure
+
+
+def labels_figure(
+    image: Real[Numbers, "ny nx"],
+    pixel_size: Number,
+    labels: Real[Numbers, "l ny nx c"],
+    probabilities: Real[Numbers, "l ny nx c"],
+) -> "matplotlib.figure.Figure":
+    """An image, its labels and the probabilities that a network gives, both in the colours of their layers.
+
+    `pixel_size`: Å. The probabilities' layers may come in another order than the labels'.
+    """
+    image = np.asarray(image, float)
+    figure = new_figure(WIDTH / 3 + 0.2)
+    panels = figure.subplots(1, 3)
+    show_image(panels[0], image, "image")
+    add_scale_bar(panels[0], image.shape, float(pixel_size))
+    for axes, layers, title in ((panels[1], labels, "labels"), (panels[2], probabilities, "network")):
+        show_image(axes, _coloured(np.asarray(layers, float).max(axis=-1)), title)
+    return figure
+
+
+def training_figure(
+    losses: Real[Numbers, " n"],
+    steps: Real[Numbers, " k"],
+    held_back_losses: Real[Numbers, " k"],
+    dice: Real[Numbers, " k"],
+    iou: Real[Numbers, " k"],
+) -> "matplotlib.figure.Figure":
+    """The loss of every step with that of held-back images, and Dice's coefficient and IoU of those.
+
+    `steps`: of the looks at held-back images.
+    """
+    losses = np.asarray(losses, float)
+    figure = new_figure(2.6)
+    left, right = figure.subplots(1, 2)
+    left.plot(np.arange(1, len(losses) + 1), losses, color=GREY, linewidth=0.5, label="each step")
+    left.plot(steps, held_back_losses, "o-", color=ORANGE, markersize=2.5, linewidth=0.9, label="held back")
+    for values, shade, name in ((dice, BLUE, "Dice"), (iou, ORANGE, "IoU")):
+        right.plot(steps, values, "o-", color=shade, markersize=2.5, linewidth=0.9, label=name)
+    right.set_ylim(0, 1)
+    for axes in (left, right):
+        axes.legend(fontsize=7, frameon=False)
+    dress(left, "Loss", "step", "loss")
+    dress(right, "Held-back images", "step", "fraction")
     return figure
 
 

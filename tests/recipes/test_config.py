@@ -21,6 +21,7 @@ FULL = {
     "raw_frames": "heterojunction_raw",
     "phonons_interface": "phonons_interface",
     "gombnet_apply": "gombnet_apply",
+    "gombnet_train": "gombnet_tbg",
 }
 
 
