@@ -26,6 +26,7 @@ from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.suspicions import of_layers
 from jaxaet.specimen import Atoms
+from jaxaet.structure import bond_lengths, full_width
 from jaxaet.viz import layers_figure, write_report
 
 SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
@@ -85,7 +86,7 @@ def image_of(config: GombNetApplyConfig, folder: RunFolder, sheet: Sheet, layers
 
 
 def census(seen: Seen, layers: list[Columns], sheet: Sheet, threshold: float) -> dict:
-    """How many columns of each class were found in each layer, and their density."""
+    """How many columns of each class were found in each layer, their density and their bonds."""
     rows, columns = seen.image.shape
     area = rows * columns * seen.pixel**2
     metrics: dict = {"image": {"rows": rows, "columns": columns, "pixel_size_a": seen.pixel}}
@@ -94,8 +95,17 @@ def census(seen: Seen, layers: list[Columns], sheet: Sheet, threshold: float) ->
             "columns": len(layer.positions),
             **{name: int((layer.probabilities[:, c] > threshold).sum()) for c, name in enumerate(sheet.classes)},
             "columns_per_nm2": 100 * len(layer.positions) / area,
+            **bonds(layer),
         }
     return metrics
+
+
+def bonds(layer: Columns) -> dict:
+    """The mean of the three bonds of each column, as projected, and their full width at half maximum."""
+    lengths = bond_lengths(layer.positions) if len(layer.positions) > 3 else np.zeros(0)
+    if not len(lengths):
+        return {"bond_mean_a": None, "bond_fwhm_a": None}
+    return {"bond_mean_a": float(lengths.mean()), "bond_fwhm_a": full_width(lengths)}
 
 
 def atoms_of(layer: Columns, sheet: Sheet, threshold: float) -> Atoms:

@@ -41,13 +41,14 @@ def key_for(seed: int, purpose: int):
 
 
 def sheet_of(about: dict) -> Sheet:
-    """The sheet that a network was trained for."""
-    if about.get("sheet") not in SHEETS:
+    """The sheet with the classes that a network was trained for."""
+    known = {sheet.classes: sheet for sheet in (make() for make in SHEETS.values())}
+    if tuple(about["classes"]) not in known:
+        allowed = " or ".join(f"{', '.join(classes)}" for classes in known)
         raise InputError(
-            f"The weights name the sheet {about.get('sheet')}; allowed {' or '.join(SHEETS)}; "
-            'write them with save_weights and "sheet" in `about`.'
+            f"The weights are for the classes {', '.join(about['classes'])}; allowed {allowed}; take other weights."
         )
-    return SHEETS[about["sheet"]]()
+    return known[tuple(about["classes"])]
 
 
 def about(images: DrawnImages, network: NewNetwork) -> dict:
@@ -57,7 +58,6 @@ def about(images: DrawnImages, network: NewNetwork) -> dict:
         "classes": list(SHEETS[images.sheet]().classes),
         "filters": list(network.filters),
         "pixel": round(float(np.sqrt(np.prod(images.pixel_size_a))), 3),
-        "sheet": images.sheet,
         "kind": network.kind,
     }
 

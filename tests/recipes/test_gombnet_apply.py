@@ -43,6 +43,8 @@ def test_without_an_image_one_is_drawn_and_scored(tmp_path):
         assert len(atoms) == len(rows) == metrics[f"layer_{number}"]["columns"]
         np.testing.assert_allclose(rows["x_a"], np.asarray(atoms.positions)[:, 0], atol=1e-4)
         np.testing.assert_allclose(rows["row_pixel"], np.asarray(atoms.positions)[:, 1] / PIXEL + 64, atol=1e-3)
+        assert metrics[f"layer_{number}"]["bond_mean_a"] == pytest.approx(1.42, rel=0.05)
+        assert 0.02 < metrics[f"layer_{number}"]["bond_fwhm_a"] < 0.5
         assert metrics[f"layer_{number}"]["columns_per_nm2"] == pytest.approx(38.2, rel=0.12)  # 2 in a cell of 5.24 Å²
     arrays = load_arrays(tmp_path / "a" / "results.h5")
     assert arrays["probabilities"].shape == (2, 128, 128, 1)
@@ -94,11 +96,11 @@ def test_bad_images_end_in_a_sentence_and_leave_nothing(arrays, sentence, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_come_from_a_file_that_names_its_sheet(tmp_path):
+def test_weights_of_an_unknown_sheet_are_refused(tmp_path):
     network, about = load_weights("graphene")
-    save_weights(tmp_path / "mine.npz", network, about | {"sheet": "borophene"})
+    save_weights(tmp_path / "mine.npz", network, about | {"classes": ["B"]})
     config = GombNetApplyConfig(network={"weights": str(tmp_path / "mine.npz")})
-    with pytest.raises(InputError, match="the sheet borophene; allowed graphene or ws2"):
+    with pytest.raises(InputError, match="for the classes B; allowed C or S, Se, W; take other weights"):
         run(tmp_path / "run", config)
     with pytest.raises(ValueError, match="found no file at"):
         GombNetApplyConfig(network={"weights": str(tmp_path / "absent.npz")})

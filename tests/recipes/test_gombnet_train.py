@@ -99,7 +99,7 @@ def test_a_training_ends_with_weights_curves_and_scores(finished):
     assert 0 < metrics["held_back"]["iou_lowest"] <= metrics["held_back"]["iou"] < 1
     assert metrics["held_back"]["C"]["columns"] > 10
     network, about = load_weights(finished / "weights.npz")
-    assert about["sheet"] == "graphene"
+    assert about["pixel"] == 0.1
     assert network(jnp.zeros((1, 64, 64), jnp.float32)).shape == (1, 2, 64, 64, 1)
     noted = curves(finished)
     assert np.isfinite(noted["losses"]).all()
