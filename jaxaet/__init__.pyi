@@ -121,6 +121,9 @@ from .structure import (
     bond_lengths as bond_lengths,
     full_width as full_width,
     nearest_distances as nearest_distances,
+    twist_from_atoms as twist_from_atoms,
+    twist_from_image as twist_from_image,
+    undistorted as undistorted,
 )
 from .tomography import (
     Deblurring as Deblurring,

@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxaet.core import InputError
 
@@ -48,5 +48,5 @@ def full_width(lengths: Float[np.ndarray, " m"], bins: int = 100) -> float:
 def _nearest(positions: Float[np.ndarray, "n 2"], neighbours: int) -> tuple[np.ndarray, np.ndarray]:
     if len(positions) <= neighbours:
         raise InputError(f"{len(positions)} atoms were given; {neighbours} neighbours take at least {neighbours + 1}.")
-    distances, nearest = cKDTree(positions).query(positions, neighbours + 1)
-    return distances[:, 1:], nearest[:, 1:]
+    distances, nearest = KDTree(positions).query(positions, neighbours + 1)
+    return np.asarray(distances)[:, 1:], np.asarray(nearest)[:, 1:]
