@@ -72,6 +72,7 @@ from .io import (
     from_phonopy as from_phonopy,
     load_atoms as load_atoms,
     load_frames as load_frames,
+    load_image as load_image,
     load_phonons as load_phonons,
     load_tilt_series as load_tilt_series,
     save_atoms as save_atoms,
@@ -134,6 +135,10 @@ from .tomography import (
     reconstruct as reconstruct,
     scanned as scanned,
     trace as trace,
+)
+from .viz import (
+    bonds_figure as bonds_figure,
+    save_figure as save_figure,
 )
 
 __version__: str

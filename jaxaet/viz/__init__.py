@@ -15,6 +15,7 @@ from jaxaet.viz.layers import (
     layers_figure as layers_figure,
     training_figure as training_figure,
 )
+from jaxaet.viz.moire import bonds_figure as bonds_figure
 from jaxaet.viz.phonons import (
     controls_figure as controls_figure,
     displacements_figure as displacements_figure,
