@@ -41,8 +41,11 @@ from jaxaet.recipes.gombnet_blocks import (
     HeldBack,
     LayeredImage,
     NewNetwork,
+    Search,
+    SearchSpace,
     TrainedNetwork,
     TrainingSteps,
+    check_halving,
 )
 from jaxaet.recipes.phonon_blocks import Lattice, RefinedAtoms, Spectra, Supercell
 from jaxaet.recipes.section import Section
@@ -154,28 +157,50 @@ class GombNetApplyConfig(Common):
     network: TrainedNetwork = TrainedNetwork()
 
 
-class GombNetTrainConfig(Common):
-    """Train a network that separates the layers of stacked sheets, on images drawn as they are needed."""
+class GombNetTraining(Common):
+    """The keys of a training."""
 
-    recipe: Literal["gombnet_train"] = "gombnet_train"
     images: DrawnImages = DrawnImages()
     network: NewNetwork = NewNetwork()
     training: TrainingSteps = TrainingSteps()
     held_back: HeldBack = HeldBack()
 
+
+class GombNetTrainConfig(GombNetTraining):
+    """Train a network that separates the layers of stacked sheets, on images drawn as they are needed."""
+
+    recipe: Literal["gombnet_train"] = "gombnet_train"
+
     @model_validator(mode="after")
     def levels_halve_the_images(self):
-        factor = 2 ** (len(self.network.filters) - 1)
-        if self.images.pixels % factor:
-            raise ValueError(
-                f"found images.pixels {self.images.pixels} with {len(self.network.filters)} levels of network.filters; "
-                f"allowed multiples of {factor}; change one of them."
-            )
+        check_halving(self.images.pixels, self.network.filters)
+        return self
+
+
+class GombNetTuneConfig(GombNetTraining):
+    """Search for the network and the training that separate held-back images best."""
+
+    recipe: Literal["gombnet_tune"] = "gombnet_tune"
+    space: SearchSpace = SearchSpace()
+    search: Search = Search()
+
+    @model_validator(mode="after")
+    def levels_halve_the_images(self):
+        for filters in self.space.filters:
+            check_halving(self.images.pixels, filters)
         return self
 
 
 Config = HeterojunctionConfig | TiltSeriesConfig | RawFramesConfig  # of the recipes that end in atoms
-AnyConfig = Config | SimulationConfig | DynamicConfig | PhononsInterfaceConfig | GombNetApplyConfig | GombNetTrainConfig
+AnyConfig = (
+    Config
+    | SimulationConfig
+    | DynamicConfig
+    | PhononsInterfaceConfig
+    | GombNetApplyConfig
+    | GombNetTrainConfig
+    | GombNetTuneConfig
+)
 RECIPES = {
     "heterojunction": HeterojunctionConfig,
     "tilt_series": TiltSeriesConfig,
@@ -185,5 +210,6 @@ RECIPES = {
     "phonons_interface": PhononsInterfaceConfig,
     "gombnet_apply": GombNetApplyConfig,
     "gombnet_train": GombNetTrainConfig,
+    "gombnet_tune": GombNetTuneConfig,
 }
 SCHEMA = TypeAdapter(Annotated[AnyConfig, Field(discriminator="recipe")])

@@ -10,6 +10,8 @@ from jaxaet.recipes.section import LAX, ExistingFile, Section, existing_file
 
 PixelSize = Annotated[float, Field(ge=0.02, le=0.3)]
 Electrons = Annotated[float, Field(ge=1, le=1e6)]
+Range = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], LAX]
+Filters = Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], LAX, Field(min_length=2)]
 SHIPPED = ("graphene", "ws2")
 
 
@@ -88,7 +90,7 @@ class NewNetwork(Section):
 
     kind: Literal["gombnet", "unet"] = "gombnet"
     """gombnet: one decoder for each layer; unet: one for all."""
-    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], LAX, Field(min_length=2)] = (32, 64, 128, 256)
+    filters: Filters = (32, 64, 128, 256)
     """Features of each level, each twice the one before."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of the bottleneck's features that a training step drops."""
@@ -142,3 +144,61 @@ class HeldBack(Section):
     """How many."""
     every_steps: int = Field(default=250, ge=1)
     """Steps between looks at them."""
+
+
+class SearchSpace(Section):
+    """What is tried; the default is the paper's space."""
+
+    filters: Annotated[tuple[Filters, ...], LAX, Field(min_length=1)] = (
+        (64, 128, 256, 512, 1024),
+        (32, 64, 128, 256, 512),
+        (32, 64, 128, 256, 512, 1024),
+    )
+    """Features of each level, each twice the one before; one of these lists for a trial."""
+    dropout: Range = (0.1, 0.5)
+    """Least and most dropout, evenly."""
+    learning_rate: Range = (1e-5, 1e-2)
+    """Least and most learning rate, evenly in the logarithm."""
+    alpha: Range = (1.0, 5.0)
+    """Least and most weight of the outputs in Dice's loss, evenly."""
+
+    @model_validator(mode="after")
+    def ranges_rise(self):
+        for name in ("dropout", "learning_rate", "alpha"):
+            low, high = getattr(self, name)
+            if low >= high:
+                raise ValueError(f"found {name} [{low:g}, {high:g}]; allowed the smaller first; exchange them.")
+        if self.dropout[1] >= 1:
+            raise ValueError(f"found dropout up to {self.dropout[1]:g}; allowed below 1; lower it.")
+        for filters in self.filters:
+            NewNetwork(filters=filters)
+        return self
+
+
+class Search(Section):
+    """How the space is searched: Optuna's sampler (TPE), trials stopped early by ASHA, spread by Ray Tune."""
+
+    trials: int = Field(default=50, ge=1, le=100_000)
+    """Networks that are tried."""
+    together: int = Field(default=1, ge=1, le=10_000)
+    """Trials that run at the same time, at most."""
+    cpus: float = Field(default=1.0, gt=0, le=1024)
+    """CPUs that a trial reserves."""
+    gpus: float = Field(default=0.0, ge=0, le=64)
+    """GPUs that a trial reserves; 0.5 lets two share one."""
+    first_look: int = Field(default=1, ge=1)
+    """Looks at the held-back images before a trial may be stopped."""
+    reduction: int = Field(default=3, ge=2, le=100)
+    """Of so many trials that come equally far one goes on."""
+    address: str | None = None
+    """Address of a running Ray cluster, whose machines share the run folder; null starts Ray here."""
+
+
+def check_halving(pixels: int, filters: tuple[int, ...]) -> None:
+    """A `ValueError` for images that the levels of a network cannot halve."""
+    factor = 2 ** (len(filters) - 1)
+    if pixels % factor:
+        raise ValueError(
+            f"found images.pixels {pixels} with the {len(filters)} levels of filters {list(filters)}; "
+            f"allowed multiples of {factor}; change one of them."
+        )

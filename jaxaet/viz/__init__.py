@@ -13,6 +13,7 @@ from jaxaet.viz.images import (
 from jaxaet.viz.layers import (
     labels_figure as labels_figure,
     layers_figure as layers_figure,
+    search_figure as search_figure,
     training_figure as training_figure,
 )
 from jaxaet.viz.moire import bonds_figure as bonds_figure

@@ -1,6 +1,6 @@
 """Pictures of an image whose layers were separated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +81,10 @@ def labels_figure(
     show_image(panels[0], image, "image")
     add_scale_bar(panels[0], image.shape, float(pixel_size))
     for axes, layers, title in ((panels[1], labels, "labels"), (panels[2], probabilities, "network")):
-        show_image(axes, _coloured(np.asarray(layers, float).max(axis=-1)), title)
+        axes.imshow(_coloured(np.asarray(layers, float).max(axis=-1)), origin="lower", interpolation="nearest")
+        axes.set_title(title, fontsize=6.5, pad=2)
+        axes.set_xticks([])
+        axes.set_yticks([])
     return figure
 
 
@@ -108,6 +111,25 @@ def training_figure(
         axes.legend(fontsize=7, frameon=False)
     dress(left, "Loss", "step", "loss")
     dress(right, "Held-back images", "step", "fraction")
+    return figure
+
+
+def search_figure(
+    iou: Real[Numbers, " n"], tried: Mapping[str, Real[Numbers, " n"]], looks: Real[Numbers, " n"]
+) -> "matplotlib.figure.Figure":
+    """The IoU of each trial of a search against each number that was tried; filled where it went on longest.
+
+    `looks`: how often each trial was looked at before it ended.
+    """
+    iou, whole = np.asarray(iou, float), np.asarray(looks) == np.max(looks)
+    figure = new_figure(2.4)
+    for axes, (name, values) in zip(figure.subplots(1, len(tried), sharey=True), tried.items(), strict=True):
+        values = np.asarray(values, float)
+        axes.plot(values[~whole], iou[~whole], "o", color=GREY, fillstyle="none", markersize=3)
+        axes.plot(values[whole], iou[whole], "o", color=BLUE, markersize=3)
+        if values.min() > 0 and values.max() > 30 * values.min():
+            axes.set_xscale("log")
+        dress(axes, "", name.replace("_", " "), "IoU" if name == next(iter(tried)) else "")
     return figure
 
 

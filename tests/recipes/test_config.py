@@ -22,6 +22,7 @@ FULL = {
     "phonons_interface": "phonons_interface",
     "gombnet_apply": "gombnet_apply",
     "gombnet_train": "gombnet_tbg",
+    "gombnet_tune": "gombnet_tune",
 }
 
 
