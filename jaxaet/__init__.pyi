@@ -120,11 +120,19 @@ from .specimen import (
 )
 from .structure import (
     bond_lengths as bond_lengths,
+    bootstrap_density as bootstrap_density,
     full_width as full_width,
+    moire_registry as moire_registry,
     nearest_distances as nearest_distances,
+    pixel_centres as pixel_centres,
+    planted_sites as planted_sites,
+    preference_tests as preference_tests,
+    substituted_fraction as substituted_fraction,
     twist_from_atoms as twist_from_atoms,
     twist_from_image as twist_from_image,
     undistorted as undistorted,
+    vegard_fraction as vegard_fraction,
+    vegard_lattice as vegard_lattice,
 )
 from .tomography import (
     Deblurring as Deblurring,
