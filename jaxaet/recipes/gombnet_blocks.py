@@ -130,7 +130,7 @@ class TrainingSteps(Section):
     minutes: float | None = Field(default=None, gt=0)
     """Stop after so long even if steps are left, minutes; the numbers then depend on the machine."""
     checkpoint_steps: int = Field(default=250, ge=1)
-    """Steps between states on disk, from which a resumed training goes on exactly."""
+    """Steps between states on disk, from which a resumed training goes on exactly; never more than five minutes."""
     devices: int | None = Field(default=None, ge=1)
     """Devices that share each batch; null takes all."""
     tensorboard: bool = False
