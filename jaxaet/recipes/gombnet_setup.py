@@ -112,7 +112,8 @@ class HeldBackImages(NamedTuple):
 
     @classmethod
     def drawn(cls, images: DrawnImages, count: int, batch: int, seed: int) -> "HeldBackImages":
-        """`count` images, drawn `batch` at a time from keys of their own."""
+        """`count` images, drawn at most `batch` at a time from keys of their own."""
+        batch = min(batch, count)
         ranges = variation(images.model_copy(update={"empty": 0.0}))  # without a sheet there is nothing to score
         sheet = SHEETS[images.sheet]()
         function = jax.jit(jax.vmap(lambda key: draw(key, sheet, images.layers, ranges, images.pixels)._asdict()))
