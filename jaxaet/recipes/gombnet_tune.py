@@ -24,6 +24,9 @@ from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.viz import search_figure, write_report
 
+# JAX would else fill the accelerator at its start, and trials in other processes would find no room beside this one.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 SAVED = 0.45  # of the steps are taken where ASHA stops trials
 TRIED = ("dropout", "learning_rate", "alpha")
 
@@ -163,7 +166,10 @@ def cluster(config: GombNetTuneConfig) -> Iterator[None]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-    settings = {"JAX_ENABLE_X64": str(int(config.precision == "float64"))}
+    settings = {
+        "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"],
+        "JAX_ENABLE_X64": str(int(config.precision == "float64")),
+    }
     programs = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if programs is not None:
         settings |= {"JAX_COMPILATION_CACHE_DIR": str(programs), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
