@@ -22,6 +22,7 @@ from .gombnet import (
     GombNet as GombNet,
     SoftMinimumLoss as SoftMinimumLoss,
     UNet as UNet,
+    Variation as Variation,
     decode as decode,
     graphene_sheet as graphene_sheet,
     load_weights as load_weights,
@@ -146,6 +147,7 @@ from .tomography import (
 )
 from .viz import (
     bonds_figure as bonds_figure,
+    moire_figure as moire_figure,
     save_figure as save_figure,
 )
 

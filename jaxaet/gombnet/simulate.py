@@ -17,7 +17,8 @@ class Sheet(eqx.Module):
     `lattice`: constant of the hexagonal cell, Å. `sites`: (k, 2) columns in units of the cell vectors.
     `brightness`: (k, 3), dimensionless, of a column whose two substitutable atoms are replaced 0, 1 or 2 times.
     `membership`: (k, 3, c), dimensionless, 1 where such a column belongs to a class, else 0. `radius`: of a labelled
-    disk, Å. `classes`: their names. `reach`: cells on each side of the origin.
+    disk, Å. `expansion`: relative growth of the lattice when all is substituted. `classes`: their names. `reach`: cells
+    on each side of the origin.
     """
 
     lattice: Float[Array, ""]
@@ -25,6 +26,7 @@ class Sheet(eqx.Module):
     brightness: Float[Array, "k 3"]
     membership: Float[Array, "k 3 c"]
     radius: Float[Array, ""]
+    expansion: Float[Array, ""]
     classes: tuple[str, ...] = eqx.field(static=True)
     reach: int = eqx.field(static=True)
 
@@ -33,21 +35,23 @@ def graphene_sheet() -> Sheet:
     """Graphene: a = 2.46 Å, one class."""
     ones = jnp.ones((2, 3))
     return Sheet(
-        jnp.array(2.46), jnp.array([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]), ones, ones[..., None], jnp.array(0.39), ("C",), 15
-    )
+        jnp.array(2.46), jnp.array([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]), ones, ones[..., None],
+        jnp.array(0.39), jnp.array(0.0), ("C",), 15,
+    )  # fmt: skip
 
 
 def tungsten_sheet() -> Sheet:
     """WS2 in which S gives way to Se: a = 3.1907 Å; classes S, Se, W, and a column S + Se belongs to the first two.
 
-    Brightness goes with the atomic number to the power of 1.7, relative to W.
+    Brightness goes with the atomic number to the power of 1.7, relative to W. The lattice grows with the share of Se by
+    Vegard's law, to WSe2's (W. J. Schutte et al., J. Solid State Chem. 70, 207, 1987: 3.282 Å against 3.153 Å).
     """
     sulphur, selenium, tungsten = 16**1.7, 34**1.7, 74**1.7
     chalcogens = [2 * sulphur, sulphur + selenium, 2 * selenium]
     brightness = jnp.array([[tungsten] * 3, chalcogens]) / tungsten
     membership = jnp.array([[[0, 0, 1]] * 3, [[1, 0, 0], [1, 1, 0], [0, 1, 0]]], dtype=float)
     sites = jnp.array([[1 / 3, 2 / 3], [2 / 3, 1 / 3]])
-    return Sheet(jnp.array(3.1907), sites, brightness, membership, jnp.array(0.45), ("S", "Se", "W"), 12)
+    return Sheet(jnp.array(3.1907), sites, brightness, membership, *map(jnp.array, (0.45, 0.041)), ("S", "Se", "W"), 12)
 
 
 class Variation(eqx.Module):
@@ -129,13 +133,24 @@ class Sample(NamedTuple):
     pixel: Float[Array, ""]
 
 
-def draw(key: Key[Array, ""], sheet: Sheet, layers: int, variation: Variation, pixels: int) -> Sample:
-    """One image of `layers` turned and shifted sheets, square, with everything in `variation` drawn anew."""
+def draw(
+    key: Key[Array, ""],
+    sheet: Sheet,
+    layers: int,
+    variation: Variation,
+    pixels: int,
+    substituted: Float[Array, "l 2"] | None = None,
+) -> Sample:
+    """One image of `layers` turned and shifted sheets, square, with everything in `variation` drawn anew.
+
+    `substituted`: the fraction of substituted atoms of both sublayers of each layer, in place of drawn ones.
+    """
     keys = iter(jax.random.split(key, 12))
     pixel = _between(next(keys), variation.pixel)
-    substituted = _substitution(next(keys), layers, variation)
+    shares = _substitution(next(keys), layers, variation)
+    shares = shares if substituted is None else substituted
     columns = jax.vmap(lambda key, share: _layer(key, sheet, variation, share, pixels * pixel))
-    points, brightness, members = columns(jax.random.split(next(keys), layers), substituted)
+    points, brightness, members = columns(jax.random.split(next(keys), layers), shares)
     present = jax.random.uniform(next(keys), (layers, 1)) >= variation.absent
     present &= jax.random.uniform(next(keys)) >= variation.empty
     brightness, members = brightness * present, members * present[..., None]
@@ -188,7 +203,7 @@ def _layer(key: Key[Array, ""], sheet: Sheet, variation: Variation, share: Float
         + sheet.sites[None]
         + jax.random.uniform(next(keys), (1, 1, 2))
     )
-    vectors = sheet.lattice * jnp.array([[1.0, 0.0], [-0.5, np.sqrt(0.75)]])
+    vectors = sheet.lattice * (1 + sheet.expansion * jnp.mean(share)) * jnp.array([[1.0, 0.0], [-0.5, np.sqrt(0.75)]])
     angle = 2 * jnp.pi * jax.random.uniform(next(keys))
     turn = jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
     strain = jnp.eye(2) + variation.strain * jax.random.normal(next(keys), (2, 2))

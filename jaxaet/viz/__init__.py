@@ -16,7 +16,7 @@ from jaxaet.viz.layers import (
     search_figure as search_figure,
     training_figure as training_figure,
 )
-from jaxaet.viz.moire import bonds_figure as bonds_figure
+from jaxaet.viz.moire import bonds_figure as bonds_figure, moire_figure as moire_figure
 from jaxaet.viz.phonons import (
     controls_figure as controls_figure,
     displacements_figure as displacements_figure,

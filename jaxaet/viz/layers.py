@@ -47,8 +47,8 @@ def layers_figure(
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     limits = dict(zip(("vmin", "vmax"), np.percentile(image, (0.1, 99.9)), strict=True))
     for axes in (panels[0], panels[2]):
-        axes.imshow(image, origin="lower", cmap="gray", extent=_extent(image.shape, float(pixel_size)), **limits)
-    extent = _extent(chance.shape[1:3], float(fine_pixel))
+        axes.imshow(image, origin="lower", cmap="gray", extent=image_extent(image.shape, float(pixel_size)), **limits)
+    extent = image_extent(chance.shape[1:3], float(fine_pixel))
     panels[1].imshow(_coloured(chance.max(axis=-1)), origin="lower", extent=extent)
     for number, (layer, shade) in enumerate(zip(columns, LAYER_COLOURS, strict=False), 1):
         for points, marker, name in zip(layer, MARKERS, classes, strict=False):
@@ -133,7 +133,7 @@ def search_figure(
     return figure
 
 
-def _extent(shape: tuple[int, ...], pixel: float) -> tuple[float, float, float, float]:
+def image_extent(shape: tuple[int, ...], pixel: float) -> tuple[float, float, float, float]:
     """The edges in Å of an image whose middle pixel n // 2 is at 0."""
     (bottom, top), (left, right) = ((np.array([0, n]) - 0.5 - n // 2) * pixel for n in shape)
     return left, right, bottom, top

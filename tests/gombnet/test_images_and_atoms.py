@@ -106,6 +106,20 @@ def test_selenium_is_where_it_was_put(tungsten):
     assert (members[..., 0] * members[..., 1]).any()
 
 
+def test_layers_have_the_composition_that_is_asked_for_and_its_lattice():
+    shares = jnp.array([[0.0, 0.0], [1.0, 1.0]])
+    still = Variation(**STILL, strain=0.0, distortion=0.0, rattle=(0.0, 0.0), drift=(0.0, 0.0))
+    sample = jax.jit(lambda key: draw(key, tungsten_sheet(), 2, still, PIXELS, shares))(jax.random.key(8))
+    nearest = []
+    for positions, members, classes in zip(sample.positions, sample.members, ("S", "Se"), strict=True):
+        there = np.asarray(members) > 0
+        assert set(np.array(["S", "Se", "W"])[there.any(axis=0)]) == {classes, "W"}
+        metals = np.asarray(positions)[there[:, 2]]
+        apart = np.linalg.norm(metals[:, None] - metals[None], axis=-1)
+        nearest.append(np.median(np.sort(apart, axis=1)[:, 1]) * float(sample.pixel))
+    np.testing.assert_allclose(nearest, [3.1907, 3.1907 * 3.282 / 3.153], rtol=1e-3)
+
+
 def test_decoding_the_truth_returns_it(tungsten):
     sample = tungsten(jax.random.key(8))
     columns = decode(Prediction(np.asarray(sample.labels), np.zeros(sample.labels.shape), 0.1), tungsten_sheet())

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxaet.viz import bonds_figure, save_figure
+from jaxaet.viz import bonds_figure, moire_figure, save_figure
 
 
 def test_every_bond_is_counted_in_the_panel_and_colour_of_its_layer(tmp_path):
@@ -21,3 +21,19 @@ def test_every_bond_is_counted_in_the_panel_and_colour_of_its_layer(tmp_path):
             edges = np.unique(x)
             area = abs(np.sum((x[1:] - x[:-1]) * (y[1:] + y[:-1])) / 2)
             assert np.isclose(area / np.diff(edges).mean(), lengths.size)
+
+
+def test_the_map_and_the_sites_share_their_axes(tmp_path):
+    stacking = np.zeros((20, 30))
+    stacking[13, 25] = 2.6  # x = 10 pixels, y = 3 pixels from the middle
+    at = np.linspace(0, 2.6, 14)
+    densities = {"S": (np.ones(14), np.full(14, 0.1)), "Se": (at, np.full(14, 0.2))}
+    figure = moire_figure(stacking, 0.5, np.array([[5.0, 1.5]]), at, densities)
+    save_figure(figure, tmp_path / "moire.png")
+    left, right = figure.axes[:2]
+    x, y = left.lines[0].get_xydata()[0]
+    low, high, bottom, top = left.images[0].get_extent()
+    row, column = int((y - bottom) / (top - bottom) * 20), int((x - low) / (high - low) * 30)
+    assert stacking[row, column] == 2.6
+    np.testing.assert_array_equal(right.lines[1].get_ydata(), at)
+    assert np.isclose(right.collections[1].get_datalim(right.transData).y1, 2.8)
