@@ -51,7 +51,8 @@ def tungsten_sheet() -> Sheet:
     brightness = jnp.array([[tungsten] * 3, chalcogens]) / tungsten
     membership = jnp.array([[[0, 0, 1]] * 3, [[1, 0, 0], [1, 1, 0], [0, 1, 0]]], dtype=float)
     sites = jnp.array([[1 / 3, 2 / 3], [2 / 3, 1 / 3]])
-    return Sheet(jnp.array(3.1907), sites, brightness, membership, *map(jnp.array, (0.45, 0.041)), ("S", "Se", "W"), 12)
+    lattice, radius, expansion = jnp.array(3.1907), jnp.array(0.45), jnp.array(0.041)
+    return Sheet(lattice, sites, brightness, membership, radius, expansion, ("S", "Se", "W"), 12)
 
 
 class Variation(eqx.Module):
