@@ -38,3 +38,10 @@ def test_extending_example_adds_a_plane():
     atoms = jaxaet.Atoms.from_symbols([[0, 0, 0]], ["W"])
     plain, sloped = (model(atoms, microscope).data for model in (jaxaet.Linear(), names["WithBackground"](jnp.ones(2))))
     assert (sloped - plain)[0, 3, 5] == pytest.approx(3 + 5)
+
+
+def test_structure_example_finds_the_twist_twice():
+    names = run_examples(ROOT / "docs" / "structure.md")
+    by_image, by_atoms = (abs(names[name].twists[1]) for name in ("by_image", "by_atoms"))
+    assert by_image == pytest.approx(by_atoms, abs=0.003)  # 0.17°, four standard errors of the image's
+    assert names["bonds"].mean() == pytest.approx(1.42, abs=0.01)
