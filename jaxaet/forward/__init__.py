@@ -1,5 +1,6 @@
 """Specimen × instrument → images: scattering tables, the linear and the multislice model, noise."""
 
+from jaxaet.forward.aberrated import Aberrated as Aberrated
 from jaxaet.forward.cell import Cell as Cell
 from jaxaet.forward.linear import Forward as Forward, Linear as Linear
 from jaxaet.forward.methods import Direct as Direct, Prism as Prism
