@@ -12,7 +12,7 @@ import pytest
 
 import jaxaet
 from jaxaet import gombnet
-from jaxaet.forward import AtomPlanes, Cell, Dense, Direct, Lens, Prism, Slabs, Tiled
+from jaxaet.forward import Aberrated, AtomPlanes, Cell, Dense, Direct, Lens, Prism, Slabs, Tiled
 from jaxaet.inverse import FirstOrder, Gaussian, GaussNewton, Model, Poisson, Problem, Simulator, Solution
 from jaxaet.inverse.preconditioner import Blocks, Inverse
 from jaxaet.inverse.window import Window
@@ -76,6 +76,7 @@ EXAMPLES = {
     "GridScan": jaxaet.GridScan(),
     "Images": IMAGES,
     "JointGradients": jaxaet.JointGradients(),
+    "Aberrated": Aberrated(),
     "Linear": jaxaet.Linear(),
     "Linearised": Simulator(jaxaet.Linear()).linearised(MODEL),
     "Microscope": MODEL.microscope,

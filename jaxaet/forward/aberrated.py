@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from jaxaet.core import Grid, Images, project
 from jaxaet.forward.profile import object_transfer
@@ -16,7 +16,7 @@ _LEAST = 0.3  # rms width of an atom in pixels, below which a grid cannot hold i
 class Aberrated(eqx.Module):
     """ADF-STEM in the incoherent approximation, with the probe of any lens.
 
-    Each atom is a Gaussian of the width of source and `u2`, as bright as its species' cross-section; all of them are
+    Each atom is a point, blurred by source and `u2` and as bright as its species' cross-section; all of them are
     convolved with the intensity of the probe. Nothing vibrates. `pad`: pixels beside the image in which atoms count
     and over which the probe reaches. Good while the band of the image, 2 semi-angle / wavelength, is below 1 / (2
     sampling). Unlike `Linear` it knows `Beam.aberrations`; it costs a matrix product and two Fourier transforms an
@@ -31,7 +31,8 @@ class Aberrated(eqx.Module):
         wide = Grid((grid.shape[0] + 2 * self.pad, grid.shape[1] + 2 * self.pad), grid.sampling)
         seen = grid.pixels(project(atoms.positions, tilts.angles) + tilts.shifts[:, None]) + self.pad
         cross_section = object_transfer(atoms.species, beam, microscope.annular, jnp.zeros(1))[:, 0]
-        weights = beam.dose * (atoms.composition * microscope.annular.response) @ cross_section
+        response = jnp.broadcast_to(microscope.annular.response, atoms.composition.shape)
+        weights = beam.dose * (atoms.composition * response) @ cross_section
         width = jnp.sqrt(jnp.maximum((beam.source_size**2 + atoms.total_u2) / grid.sampling**2, _LEAST**2))
         transfer = probe_transfer(beam, wide)
 
@@ -43,12 +44,12 @@ class Aberrated(eqx.Module):
         return Images(data, tilts.angles, grid)
 
 
-def probe_transfer(beam: Beam, grid: Grid) -> Float[Array, "ny nx"]:
+def probe_transfer(beam: Beam, grid: Grid) -> Complex[Array, "ny nx"]:
     """The Fourier transform of the probe's intensity on a grid, 1 (dimensionless) at the origin; the source apart."""
     ky, kx = (k.astype(float) for k in grid.frequencies())
     ky, kx = jnp.broadcast_arrays(ky[:, None], kx[None, :])
     edge, step = beam.semi_angle / beam.wavelength, 1 / (min(grid.shape) * grid.sampling)
-    aperture = jax.nn.sigmoid((edge - jnp.sqrt(kx**2 + ky**2 + 1e-12)) / (0.5 * step))
+    aperture = jax.nn.sigmoid((edge - jnp.sqrt(kx**2 + ky**2 + 1e-12)) / (0.2 * step))
     wave = aperture * jnp.exp(-1j * beam.aberrations.phase(kx, ky, beam.wavelength))
     transfer = jnp.fft.fft2(jnp.abs(jnp.fft.ifft2(wave)) ** 2)
     return transfer / transfer[0, 0].real

@@ -40,6 +40,7 @@ from jaxaet.recipes.gombnet_blocks import (
     DrawnImages,
     HeldBack,
     LayeredImage,
+    LayersFit,
     NewNetwork,
     Search,
     SearchSpace,
@@ -155,6 +156,7 @@ class GombNetApplyConfig(Common):
     data: LayeredImage = LayeredImage()
     drawn: DrawnImage = DrawnImage()
     network: TrainedNetwork = TrainedNetwork()
+    fit: LayersFit = LayersFit()
 
 
 class GombNetTraining(Common):

@@ -22,6 +22,7 @@ from jaxaet.recipes.config import GombNetApplyConfig
 from jaxaet.recipes.config_file import dump_config
 from jaxaet.recipes.gombnet_scores import score, summary
 from jaxaet.recipes.gombnet_setup import sheet_of
+from jaxaet.recipes.layers_fit import fit_columns
 from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.suspicions import of_layers
@@ -30,6 +31,7 @@ from jaxaet.structure import bond_lengths, full_width
 from jaxaet.viz import layers_figure, write_report
 
 SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
+SECONDS_PER_PIXEL = 2e-5  # and step of the fit
 
 
 class Seen(NamedTuple):
@@ -59,11 +61,49 @@ def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
         for number, layer in enumerate(layers, 1)
         if not len(layer.positions)
     )
-    metrics = census(seen, layers, sheet, options.threshold)
+    layers, fit = refined(config, folder, seen, layers, sheet)
+    metrics = census(seen, layers, sheet, options.threshold) | fit_metrics(fit)
     if seen.truth is not None:
-        metrics["against_the_truth"] = summary([score(prediction, seen.truth, sheet, options.threshold)], sheet)
-    write(config, folder, seen, prediction, layers, sheet, metrics)
+        against = lambda columns: summary(  # noqa: E731
+            [score(prediction, seen.truth, sheet, options.threshold, columns)], sheet
+        )
+        metrics["against_the_truth"] = against(None)
+        if fit is not None:
+            metrics["against_the_truth_after_the_fit"] = against(layers)
+    write(config, folder, seen, prediction, layers, sheet, fit, metrics)
     return metrics
+
+
+def refined(
+    config: GombNetApplyConfig, folder: RunFolder, seen: Seen, layers: list[Columns], sheet: Sheet
+) -> tuple[list[Columns], dict | None]:
+    """The columns fitted to the image, and the fit; as they were, and none, where the model does not describe it."""
+    steps, threshold = config.fit.max_steps, config.network.threshold
+    if not steps or not all(len(layer.positions) for layer in layers):
+        return layers, None
+    with folder.progress(steps, "fit") as tick:
+        watched = lambda step, loss: tick(step, loss=loss)  # noqa: E731
+        fit = folder.stage("fit", lambda: fit_columns(seen.image, seen.pixel, layers, sheet, threshold, steps, watched))
+    if not float(fit["left"]) < config.fit.largest_residual:
+        folder.warn(
+            [
+                f"The fit leaves {float(fit['left']):.2g} times the noise of the image, and up to "
+                f"{config.fit.largest_residual:g} is allowed (fit.largest_residual), so the columns stay where the "
+                "network saw them; look at the model in results.h5."
+            ]
+        )
+        return layers, None
+    ends = np.cumsum([len(layer.positions) for layer in layers])[:-1]
+    places = np.split(fit["positions"], ends)
+    return [layer._replace(positions=new) for layer, new in zip(layers, places, strict=True)], fit
+
+
+def fit_metrics(fit: dict | None) -> dict:
+    """What the fit left and how well it fixes a column."""
+    if fit is None:
+        return {}
+    errors = np.sqrt(np.nanmedian(np.diagonal(fit["covariance"], axis1=1, axis2=2)))
+    return {"fit": {"residual_over_noise": float(fit["left"]), "median_error_pm": 100 * float(errors)}}
 
 
 def image_of(config: GombNetApplyConfig, folder: RunFolder, sheet: Sheet, layers: int) -> Seen:
@@ -122,6 +162,7 @@ def write(
     prediction: Prediction,
     layers: list[Columns],
     sheet: Sheet,
+    fit: dict | None,
     metrics: dict,
 ) -> None:
     """Write the atoms of each layer, columns.csv, results.h5, the figure and report.html."""
@@ -130,7 +171,7 @@ def write(
         with folder.writing(f"atoms_layer_{number}.extxyz") as file:
             save_atoms(file, atoms_of(layer, sheet, threshold), overwrite=True)
     with folder.writing("columns.csv") as file:
-        save_table(file, table(seen, layers, sheet))
+        save_table(file, table(seen, layers, sheet, fit))
     axes = "layer, row, column, class"
     with folder.writing("results.h5") as file:
         arrays = {
@@ -138,6 +179,9 @@ def write(
             "probabilities": (prediction.mean, "1", axes),
             "spread": (prediction.spread, "1", axes),
         }
+        if fit is not None:
+            arrays["model"] = (fit["model"], "counts", "row, column")
+            arrays["covariance"] = (fit["covariance"], "Å^2", "column, axis, axis")
         save_arrays(file, arrays, {"pixel_size_a": seen.pixel, "probabilities_pixel_size_a": prediction.pixel})
     of_classes = [
         [layer.positions[layer.probabilities[:, c] > threshold] for c in range(len(sheet.classes))] for layer in layers
@@ -152,8 +196,11 @@ def write(
     )  # fmt: skip
 
 
-def table(seen: Seen, layers: list[Columns], sheet: Sheet) -> dict[str, np.ndarray]:
-    """The columns of columns.csv: layer, place in Å and in pixels of the image, probability of each class."""
+def table(seen: Seen, layers: list[Columns], sheet: Sheet, fit: dict | None) -> dict[str, np.ndarray]:
+    """The columns of columns.csv: layer, place in Å and pixels, error of a fitted place, probability of each class."""
+    errors = np.full((sum(len(layer.positions) for layer in layers), 2), np.nan)
+    if fit is not None:
+        errors = np.sqrt(np.diagonal(fit["covariance"], axis1=1, axis2=2))
     positions = np.concatenate([layer.positions for layer in layers])
     chances = np.concatenate([layer.probabilities for layer in layers])
     pixels = positions / seen.pixel + np.array(seen.image.shape[::-1]) // 2
@@ -161,6 +208,8 @@ def table(seen: Seen, layers: list[Columns], sheet: Sheet) -> dict[str, np.ndarr
         "layer": np.repeat(np.arange(1, len(layers) + 1), [len(layer.positions) for layer in layers]),
         "x_a": positions[:, 0],
         "y_a": positions[:, 1],
+        "error_x_a": errors[:, 0],
+        "error_y_a": errors[:, 1],
         "column_pixel": pixels[:, 0],
         "row_pixel": pixels[:, 1],
         **{f"probability_{name}": chances[:, c] for c, name in enumerate(sheet.classes)},
@@ -179,11 +228,12 @@ def plan(config: GombNetApplyConfig) -> dict:
     side = [max(round(n * (scale if abs(scale - 1) >= 0.02 else 1)), tile) for n in shape]
     tiles = int(np.prod([len({min(start, n - tile) for start in range(0, n, tile // 2)}) for n in side]))
     passes = tiles * config.network.copies
+    fitting = config.fit.max_steps and 20 + config.fit.max_steps * np.prod(shape) * SECONDS_PER_PIXEL
     return {
         "image": f"{shape[0]} × {shape[1]} pixels of {pixel:g} Å",
         "layers": about["layers"],
         "classes": ", ".join(about["classes"]),
         "tiles": f"{tiles}, of which {config.network.copies} copies each",
         "peak_memory_gb": round(0.6 + 2e-9 * config.network.copies * tile**2 * 300, 2),
-        "estimated_time_s": round(8 + passes * SECONDS_PER_TILE * (tile / 256) ** 2),
+        "estimated_time_s": round(8 + passes * SECONDS_PER_TILE * (tile / 256) ** 2 + fitting),
     }

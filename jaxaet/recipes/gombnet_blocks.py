@@ -60,6 +60,15 @@ class TrainedNetwork(Section):
     """Mean probability in a column's disk from which it counts as found."""
 
 
+class LayersFit(Section):
+    """The fit of all columns to the image, through the forward model."""
+
+    max_steps: int = Field(default=12, ge=0)
+    """Steps of the fit; 0 leaves the columns where the network saw them."""
+    largest_residual: float = Field(default=2.0, gt=1)
+    """What a fit may leave, in units of the image's noise, to be believed."""
+
+
 class DrawnImages(Section):
     """The images that are drawn for training and for validation, each of a specimen of its own."""
 

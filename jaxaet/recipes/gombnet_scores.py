@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxaet.gombnet import Prediction, Sheet, atom_scores, best_orders, decode, pixel_scores, resampled
+from jaxaet.gombnet import Columns, Prediction, Sheet, atom_scores, best_orders, decode, pixel_scores, resampled
 
 TOLERANCE = 0.5  # Å, within which a column counts as found
 MARGIN = 0.85  # Å from the edge of the image, within which columns are not counted
@@ -29,15 +29,21 @@ class ImageScore(NamedTuple):
     squares: Float[np.ndarray, " c"]
 
 
-def score(prediction: Prediction, truth: dict, sheet: Sheet, threshold: float = 0.5) -> ImageScore:
-    """The score of one image; `truth`: labels, positions, members and pixel of a `Sample`."""
+def score(
+    prediction: Prediction, truth: dict, sheet: Sheet, threshold: float = 0.5, columns: list[Columns] | None = None
+) -> ImageScore:
+    """The score of one image.
+
+    `truth`: labels, positions, members and pixel of a `Sample`. `columns`: of each layer, else those that are decoded.
+    """
     labels, size = np.moveaxis(truth["labels"], -1, 1), float(truth["pixel"])
     if labels.shape[2:] != prediction.mean.shape[1:3]:
         labels = [[resampled(mask.astype(float), size / prediction.pixel) for mask in layer] for layer in labels]
     labels = np.moveaxis(np.asarray(labels) > 0.5, 1, -1)
     pixels = pixel_scores(prediction.mean[None] > threshold, labels[None])
     order = best_orders(np.einsum("lyxc,myxc->lm", prediction.mean, labels.astype(float))[None])[0]
-    columns, side = decode(prediction, sheet, threshold), np.array(truth["labels"].shape[2:0:-1])
+    columns = decode(prediction, sheet, threshold) if columns is None else columns
+    side = np.array(truth["labels"].shape[2:0:-1])
     counts = np.zeros((5, len(sheet.classes)))
     for layer, output in enumerate(order):
         points = (truth["positions"][layer] - side // 2) * size

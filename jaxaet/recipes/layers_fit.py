@@ -59,8 +59,7 @@ def fit_columns(
     start = start_model(images, smooth, layers, sheet, threshold)
 
     def fitted(forward, model, free, method, watched=None):
-        bare = eqx.tree_at(lambda m: m.microscope.background, model, None, is_leaf=lambda leaf: leaf is None)
-        return solve(Problem(forward, bare, images, free, Gaussian(), smooth), method, watched)
+        return solve(Problem(forward, bare(model), images, free, Gaussian(), smooth), method, watched)
 
     found = fitted(Aberrated(), start, _lens, DenseGaussNewton(30)).model
     solution = fitted(Aberrated(), found, lambda m: (m.atoms.positions, *_lens(m)), GaussNewton(steps), on_step)
@@ -82,9 +81,8 @@ def bound(fitted: Callable, model: Model, images: Images, smooth: Smooth, residu
     linear = Linear.plan(model.atoms, model.microscope)
     shape = lambda m: (m.atoms.species_u2, m.microscope.annular.response)  # noqa: E731
     model = fitted(linear, model, shape, GaussNewton(8)).model
-    bare = eqx.tree_at(lambda m: m.microscope.background, model, None, is_leaf=lambda leaf: leaf is None)
     free = lambda m: (m.atoms.positions, *shape(m))  # noqa: E731
-    problem = Problem(linear, bare, images, free, Gaussian(residual), smooth)
+    problem = Problem(linear, bare(model), images, free, Gaussian(residual), smooth)
     parameters = sum(value.size for value in problem.pack(problem.leaves).values())
     return np.array((fisher if parameters <= LARGEST else isolated_bound)(problem))[:, :2, :2]
 
@@ -113,6 +111,11 @@ def start_model(images: Images, smooth: Smooth, layers: list[Columns], sheet: Sh
     rough, wanted = seen - smooth(seen), images.data - smooth(images.data)
     gain = jnp.maximum(jnp.sum(rough * wanted) / jnp.sum(rough**2), 1e-30)
     return Model(atoms, eqx.tree_at(lambda m: m.beam.dose, microscope, gain))
+
+
+def bare(model: Model) -> Model:
+    """The model over nothing."""
+    return eqx.tree_at(lambda m: m.microscope.background, model, None, is_leaf=lambda leaf: leaf is None)
 
 
 def _lens(model: Model):

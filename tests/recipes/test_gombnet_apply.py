@@ -16,6 +16,7 @@ from jaxaet.recipes.suspicions import of_layers
 
 PIXEL = 0.106
 FAST = {"copies": 1, "tile": 128}
+UNFITTED = {"max_steps": 0}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def run(path, config, resume=False):
 
 
 def test_without_an_image_one_is_drawn_and_scored(tmp_path):
-    config = GombNetApplyConfig(seed=1, drawn={"pixels": 128}, network=FAST)
+    config = GombNetApplyConfig(seed=1, drawn={"pixels": 128}, network=FAST, fit=UNFITTED)
     metrics = run(tmp_path / "a", config)
     found = metrics["against_the_truth"]["C"]
     assert min(found["precision"], found["recall"]) > 0.95
@@ -53,9 +54,37 @@ def test_without_an_image_one_is_drawn_and_scored(tmp_path):
     assert gombnet_apply.plan(config)["tiles"].startswith("1,")
 
 
+@pytest.mark.slow
+def test_the_fit_brings_the_columns_closer_to_the_truth(tmp_path):
+    metrics = run(tmp_path / "a", GombNetApplyConfig(seed=1, drawn={"pixels": 128, "electrons": 1000}, network=FAST))
+    seen, fitted = (metrics[name]["C"] for name in ("against_the_truth", "against_the_truth_after_the_fit"))
+    assert fitted["rms_pm"] < 0.9 * seen["rms_pm"]
+    assert metrics["fit"]["residual_over_noise"] < 2
+    table = np.genfromtxt(tmp_path / "a" / "columns.csv", delimiter=",", names=True)
+    edge = 64 * PIXEL - 1.5
+    inside = (np.abs(np.stack([table["x_a"], table["y_a"]])) < edge - 0.1).all(axis=0)
+    assert np.isfinite(table["error_x_a"][inside]).all()
+    assert np.isnan(table["error_x_a"]).any()  # near the edges nothing is fitted
+    arrays = load_arrays(tmp_path / "a" / "results.h5")
+    residual = arrays["model"] - arrays["image"]
+    assert np.nanstd(residual) < 0.5 * np.nanstd(arrays["image"])
+
+
+def test_a_fit_that_leaves_too_much_is_not_believed(tmp_path, monkeypatch):
+    def poor(image, pixel, layers, *_):
+        count = sum(len(layer.positions) for layer in layers)
+        return {"positions": np.zeros((count, 2)), "covariance": np.zeros((count, 2, 2)), "model": image, "left": 3.0}
+
+    monkeypatch.setattr(gombnet_apply, "fit_columns", poor)
+    metrics = run(tmp_path / "a", GombNetApplyConfig(seed=1, drawn={"pixels": 128}, network=FAST))
+    assert "3 times the noise" in metrics["warnings"][0]
+    assert "fit" not in metrics
+    assert metrics["layer_1"]["bond_mean_a"] > 1
+
+
 def test_a_pixel_size_that_is_far_off_is_warned_of(image, tmp_path):
     np.savez(tmp_path / "a.npz", image=image, pixel_size_A=0.03)
-    config = GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST)
+    config = GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST, fit=UNFITTED)
     (warning, *_) = run(tmp_path / "run", config)["warnings"]
     assert "0.4" in warning
     assert "1.42 Å in the sheet" in warning
@@ -92,7 +121,7 @@ def test_bad_images_end_in_a_sentence_and_leave_nothing(arrays, sentence, tmp_pa
     stored = {name: value for name, value in ({"pixel_size_A": PIXEL} | arrays).items() if value is not None}
     np.savez(tmp_path / "a.npz", **stored)
     with pytest.raises(InputError, match=sentence):
-        run(tmp_path / "run", GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST))
+        run(tmp_path / "run", GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST, fit=UNFITTED))
     assert not (tmp_path / "run").exists()
 
 
