@@ -34,12 +34,11 @@ def atoms(columns, points, belongs, member, pixel):
 if __name__ == "__main__":
     name, weights, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     sheet = {"graphene": ja.graphene_sheet, "ws2": ja.tungsten_sheet}[weights]()
-    network, _ = ja.load_weights(weights)
     draw = jax.jit(lambda key: ja.gombnet.draw(key, sheet, 2, ja.gombnet.Variation(), PIXELS))
     rows, guesses, angles, found = [], [], [], {label: [] for label in sheet.classes}
     for image, labels, positions, members, pixel in map(draw, jax.random.split(jax.random.key(2026), count)):
         labels, positions, members, pixel = map(np.asarray, (labels, positions, members, pixel))
-        prediction = ja.predict(network, np.asarray(image), float(pixel), float(pixel))
+        prediction = ja.predict(ja.load_weights(weights)[0], np.asarray(image), float(pixel), float(pixel))
         rows.append(np.ravel(ja.gombnet.pixel_scores(prediction.mean[None] > 0.5, labels[None])))
         guess = np.random.default_rng(0).random(labels[None].shape) > 0.5
         guesses.append(np.ravel(ja.gombnet.pixel_scores(guess, labels[None])))
@@ -50,7 +49,7 @@ if __name__ == "__main__":
             for member, label in enumerate(sheet.classes):
                 found[label].append(atoms(columns[output], positions[layer], members[layer], member, pixel))
     for label, scores in (("guessing", guesses), (weights, rows)):
-        print(label, "accuracy, Dice, IoU:", np.mean(scores, axis=0).round(3), np.median(scores, axis=0).round(3))
+        print(label, "accuracy, Dice, IoU:", *(f(scores, axis=0).round(3) for f in (np.mean, np.median)))
     for label, parts in found.items():
         counts, apart = np.sum([part[0] for part in parts], axis=0), np.concatenate([part[1] for part in parts])
         ratios = counts[[2, 2, 3]] / np.maximum(counts[[0, 1, 4]], 1)
