@@ -14,7 +14,7 @@ import jaxaet as ja
 
 PIXELS, PIXEL = 512, 0.106  # Å
 ENDS = (3.1907, 3.1907 * 1.041)  # Å, lattice constants of WS2 and WSe2 as they are drawn
-SHARES = np.array([[0.04, 0.0], [0.24, 0.0]])  # of Se in the two sublayers of each layer
+SHARES = jax.numpy.array([[0.04, 0.0], [0.24, 0.0]])  # of Se in the two sublayers of each layer
 SHEET = dataclasses.replace(ja.tungsten_sheet(), reach=22)
 VARIATION = ja.Variation(strain=0, distortion=0, hole=0, vacancies=(0, 0), pixel=(PIXEL, PIXEL), counts=(3, 4))
 
@@ -41,13 +41,13 @@ if __name__ == "__main__":
     draw = jax.jit(lambda key: ja.gombnet.draw(key, SHEET, 2, VARIATION, PIXELS, SHARES).image)
     found = [layers_of(np.asarray(draw(jax.random.key(seed)))) for seed in range(6)]
     for layers in found:
-        print("Se (%) counted {}, by Vegard's law {}, twist {:.1f}°".format(*composition(layers)))
+        print("Se (%) counted {}, by Vegard's law {}, twist {}°".format(*(np.round(x, 1) for x in composition(layers))))
     stacking = [ja.moire_registry(second[1], first[:2], second[:2]).stacking for first, second in found]
     stacking, holds = np.concatenate(stacking), np.concatenate([second[2][:, 1] for _, second in found])
     sets = {"Se as found": np.flatnonzero(holds)}
     for name, preference in {"random sites": 1.0, "planted 2.5 ×": 2.5}.items():
         sets[name] = ja.planted_sites(jax.random.key(int(preference)), stacking, holds.sum(), preference)
-    at = np.linspace(0, 2.8, 141)
+    at = np.linspace(0, 4, 161)
     densities = {"all sites": ja.bootstrap_density(jax.random.key(9), stacking, at)}
     for name, chosen in sets.items():
         tests = ja.preference_tests(stacking[chosen], np.delete(stacking, chosen))

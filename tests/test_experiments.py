@@ -3,8 +3,11 @@
 import runpy
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+
+from jaxaet.gombnet import draw
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -18,6 +21,16 @@ def test_noise_is_more_than_half_of_what_strained_bulk_leaves_of_the_interface()
     assert free == pytest.approx(0.274, rel=0.2)
     assert strained == pytest.approx(0.252, rel=0.2)
     assert 0.05 < noisy < 0.5 * strained
+
+
+@pytest.mark.slow
+def test_selenium_of_each_layer_is_found_by_counting_and_by_the_lattice():
+    names = runpy.run_path(str(EXPERIMENTS / "07_janus_twin.py"))
+    key, shares = jax.random.key(1), names["SHARES"]
+    sample = jax.jit(lambda key: draw(key, names["SHEET"], 2, names["VARIATION"], names["PIXELS"], shares))(key)
+    counted, by_lattice, _ = names["composition"](names["layers_of"](np.asarray(sample.image)))
+    np.testing.assert_allclose(counted, 100 * shares.mean(axis=1), atol=3)
+    np.testing.assert_allclose(by_lattice, 100 * shares.mean(axis=1), atol=3)
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.py")), ids=lambda path: path.stem)

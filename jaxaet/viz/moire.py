@@ -48,9 +48,12 @@ def moire_figure(
     """
     figure = new_figure(3.0)
     left, right = figure.subplots(1, 2)
-    shown = left.imshow(stacking, origin="lower", cmap="viridis", extent=image_extent(stacking.shape, pixel))
+    extent, top = image_extent(stacking.shape, pixel), np.percentile(stacking, 99.9)
+    shown = left.imshow(stacking, origin="lower", cmap="viridis", extent=extent, vmin=0, vmax=top)
     left.plot(sites[:, 0], sites[:, 1], ".", color="white", markersize=2.5)
-    figure.colorbar(shown, ax=left, shrink=0.8).set_label("stacking (Å)", fontsize=7)
+    bar = figure.colorbar(shown, ax=left, shrink=0.8)
+    bar.set_label("stacking (Å)", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     for shade, (name, (mean, deviation)) in zip((GREY, *LAYER_COLOURS), densities.items(), strict=False):
         right.plot(at, mean, color=shade, linewidth=0.9, label=name)
         right.fill_between(at, mean - deviation, mean + deviation, color=shade, alpha=0.25, linewidth=0)
