@@ -63,10 +63,8 @@ def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
     )
     layers, fit = refined(config, folder, seen, layers, sheet)
     metrics = census(seen, layers, sheet, options.threshold) | fit_metrics(fit)
-    if seen.truth is not None:
-        against = lambda columns: summary(  # noqa: E731
-            [score(prediction, seen.truth, sheet, options.threshold, columns)], sheet
-        )
+    if (truth := seen.truth) is not None:
+        against = lambda columns: summary([score(prediction, truth, sheet, options.threshold, columns)], sheet)  # noqa: E731
         metrics["against_the_truth"] = against(None)
         if fit is not None:
             metrics["against_the_truth_after_the_fit"] = against(layers)

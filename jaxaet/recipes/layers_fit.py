@@ -65,7 +65,7 @@ def fit_columns(
     solution = fitted(Aberrated(), found, lambda m: (m.atoms.positions, *_lens(m)), GaussNewton(steps), on_step)
     residual = float(jnp.std(solution.images - images.data))
     before, after = (np.asarray(model.atoms.positions, float)[:, :2] for model in (start, solution.model))
-    inside = (np.abs(after) < np.array(data.shape[::-1]) * pixel / 2).all(axis=1)
+    inside = np.all(np.abs(after) < np.array(data.shape[::-1]) * pixel / 2, axis=1)
     model = np.full(np.shape(image), np.nan)
     model[inner] = level + contrast * np.asarray(solution.images[0])
     return {
