@@ -81,7 +81,10 @@ def refined(
         return layers, None
     with folder.progress(steps, "fit") as tick:
         watched = lambda step, loss: tick(step, loss=loss)  # noqa: E731
-        fit = folder.stage("fit", lambda: fit_columns(seen.image, seen.pixel, layers, sheet, threshold, steps, watched))
+        prior = config.fit.network_error_a
+        fit = folder.stage(
+            "fit", lambda: fit_columns(seen.image, seen.pixel, layers, sheet, threshold, steps, prior, watched)
+        )
     if not float(fit["left"]) < config.fit.largest_residual:
         folder.warn(
             [
@@ -91,6 +94,14 @@ def refined(
             ]
         )
         return layers, None
+    if not float(fit["allowed"]) < prior:
+        folder.warn(
+            [
+                f"The noise of the image lets a column be fixed to {100 * float(fit['allowed']):.2g} pm at best, "
+                f"and the network is good to {100 * prior:.2g} pm (fit.network_error_a), so the columns stay "
+                "where it saw them."
+            ]
+        )
     ends = np.cumsum([len(layer.positions) for layer in layers])[:-1]
     places = np.split(fit["positions"], ends)
     return [layer._replace(positions=new) for layer, new in zip(layers, places, strict=True)], fit
@@ -101,7 +112,13 @@ def fit_metrics(fit: dict | None) -> dict:
     if fit is None:
         return {}
     errors = np.sqrt(np.nanmedian(np.diagonal(fit["covariance"], axis1=1, axis2=2)))
-    return {"fit": {"residual_over_noise": float(fit["left"]), "median_error_pm": 100 * float(errors)}}
+    return {
+        "fit": {
+            "residual_over_noise": float(fit["left"]),
+            "error_that_noise_allows_pm": 100 * float(fit["allowed"]),
+            "median_error_pm": 100 * float(errors),
+        }
+    }
 
 
 def image_of(config: GombNetApplyConfig, folder: RunFolder, sheet: Sheet, layers: int) -> Seen:

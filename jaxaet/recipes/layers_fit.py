@@ -39,14 +39,17 @@ def fit_columns(
     sheet: Sheet,
     threshold: float,
     steps: int,
+    prior: float,
     on_step: Callable[[int, float], None] | None = None,
 ) -> dict:
     """Positions of all columns, brightness and width of each class of each layer, and the lens, over a background.
 
     Each class of each layer is a species of its own. The lens is found first. The noise is taken to be equal in all
-    pixels and as large as what the fit leaves; columns within 1.5 Å of an edge stay where they were. Returns
-    `positions` (n, 2) Å, `covariance` (n, 2, 2) Å² or NaN, the `model` (ny, nx) with NaN at the edges, and `left`, the
-    residual in units of the image's white noise.
+    pixels and as large as what the fit leaves. What the network saw is good to `prior` Å along each axis and is
+    weighed against the fit; an image whose noise allows no column to be fixed as well as that is not fitted further.
+    Returns `positions` (n, 2) Å, `covariance` (n, 2, 2) Å², NaN within 1.5 Å of the edges, where nothing is fitted,
+    the `model` (ny, nx) with NaN there, `left`, the residual in units of the image's white noise, and `allowed`, the
+    median error in Å of a column if all others were known.
     """
     edge = int(np.ceil(MARGIN / pixel))
     inner = (slice(edge, -edge), slice(edge, -edge))
@@ -61,30 +64,41 @@ def fit_columns(
     def fitted(forward, model, free, method, watched=None):
         return solve(Problem(forward, bare(model), images, free, Gaussian(), smooth), method, watched)
 
-    found = fitted(Aberrated(), start, _lens, DenseGaussNewton(30)).model
-    solution = fitted(Aberrated(), found, lambda m: (m.atoms.positions, *_lens(m)), GaussNewton(steps), on_step)
-    residual = float(jnp.std(solution.images - images.data))
+    solution = fitted(Aberrated(), start, _lens, DenseGaussNewton(30))
+    spread = lambda: float(jnp.std(solution.images - images.data))  # noqa: E731
+    covariance = bound(fitted, solution.model, images, smooth, spread(), isolated_bound)
+    allowed = float(np.sqrt(np.median(np.diagonal(covariance, axis1=1, axis2=2))))
+    if allowed < prior:
+        free = lambda m: (m.atoms.positions, *_lens(m))  # noqa: E731
+        solution = fitted(Aberrated(), solution.model, free, GaussNewton(steps), on_step)
+        joint = 3 * len(start.atoms) < LARGEST
+        covariance = bound(fitted, solution.model, images, smooth, spread(), fisher if joint else isolated_bound)
     before, after = (np.asarray(model.atoms.positions, float)[:, :2] for model in (start, solution.model))
     inside = np.all(np.abs(after) < np.array(data.shape[::-1]) * pixel / 2, axis=1)
+    information = np.linalg.inv(covariance)
+    covariance = np.linalg.inv(information + np.eye(2) / prior**2)
+    moved = before + np.einsum("nij,njk,nk->ni", covariance, information, after - before)
     model = np.full(np.shape(image), np.nan)
     model[inner] = level + contrast * np.asarray(solution.images[0])
     return {
-        "positions": np.where(inside[:, None], after, before),
-        "covariance": np.where(inside[:, None, None], bound(fitted, solution.model, images, smooth, residual), np.nan),
+        "positions": np.where(inside[:, None], moved, before),
+        "covariance": np.where(inside[:, None, None], covariance, np.nan),
         "model": model,
-        "left": residual * contrast / noise(data),
+        "left": spread() * contrast / noise(data),
+        "allowed": allowed,
     }
 
 
-def bound(fitted: Callable, model: Model, images: Images, smooth: Smooth, residual: float) -> np.ndarray:
-    """The covariance (n, 2, 2) in Å² of columns that the linear model has made as wide as they are."""
+def bound(
+    fitted: Callable, model: Model, images: Images, smooth: Smooth, residual: float, kind: Callable
+) -> Float[np.ndarray, "n 2 2"]:
+    """The covariance in Å² of columns that the linear model has made as wide as they are, by `kind` of bound."""
     linear = Linear.plan(model.atoms, model.microscope)
     shape = lambda m: (m.atoms.species_u2, m.microscope.annular.response)  # noqa: E731
     model = fitted(linear, model, shape, GaussNewton(8)).model
     free = lambda m: (m.atoms.positions, *shape(m))  # noqa: E731
-    problem = Problem(linear, bare(model), images, free, Gaussian(residual), smooth)
-    parameters = sum(value.size for value in problem.pack(problem.leaves).values())
-    return np.array((fisher if parameters <= LARGEST else isolated_bound)(problem))[:, :2, :2]
+    # Along the beam one image says nothing, so the bound has a third axis that is left out.
+    return np.array(kind(Problem(linear, bare(model), images, free, Gaussian(residual), smooth)))[:, :2, :2]
 
 
 def noise(image: Float[np.ndarray, "ny nx"]) -> float:

@@ -73,13 +73,29 @@ def test_the_fit_brings_the_columns_closer_to_the_truth(tmp_path):
 def test_a_fit_that_leaves_too_much_is_not_believed(tmp_path, monkeypatch):
     def poor(image, pixel, layers, *_):
         count = sum(len(layer.positions) for layer in layers)
-        return {"positions": np.zeros((count, 2)), "covariance": np.zeros((count, 2, 2)), "model": image, "left": 3.0}
+        return {
+            "positions": np.zeros((count, 2)),
+            "covariance": np.zeros((count, 2, 2)),
+            "model": image,
+            "left": 3.0,
+            "allowed": 0.01,
+        }
 
     monkeypatch.setattr(gombnet_apply, "fit_columns", poor)
     metrics = run(tmp_path / "a", GombNetApplyConfig(seed=1, drawn={"pixels": 128}, network=FAST))
     assert "3 times the noise" in metrics["warnings"][0]
     assert "fit" not in metrics
     assert metrics["layer_1"]["bond_mean_a"] > 1
+
+
+@pytest.mark.slow
+def test_an_image_with_much_noise_is_not_fitted_further(tmp_path):
+    config = GombNetApplyConfig(seed=1, drawn={"pixels": 128, "electrons": 3}, network=FAST)
+    metrics = run(tmp_path / "a", config)
+    assert "lets a column be fixed" in " ".join(metrics["warnings"])
+    seen, fitted = (metrics[name]["C"] for name in ("against_the_truth", "against_the_truth_after_the_fit"))
+    assert fitted["rms_pm"] == pytest.approx(seen["rms_pm"], rel=0.2)
+    assert metrics["fit"]["median_error_pm"] == pytest.approx(5.0, rel=0.3)
 
 
 def test_a_pixel_size_that_is_far_off_is_warned_of(image, tmp_path):
