@@ -32,12 +32,14 @@ def find_peaks(
 
 def fit_peaks(
     images: Float[np.ndarray, "k ny nx"], peaks: list[Float[np.ndarray, "n 2"]], sampling: float, width: float
-) -> list[Float[np.ndarray, "n 2"]]:
+) -> tuple[list[Float[np.ndarray, "n 2"]], list[Float[np.ndarray, "n 2 2"]]]:
     """Positions (x, y) in Å from a least-squares fit of a round Gaussian on a constant to the pixels around each peak.
+
+    And the covariance of each, (n, 2, 2) in Å²: the inverse normal matrix times the variance that the fit leaves.
 
     `peaks`: for each image (n, 2) starts in Å from the origin. `width`: start of the rms width, Å. The window reaches
     as far as the width, so that neighbours stay outside; a fit that moves by more than a pixel and a half keeps its
-    start.
+    start, and has a covariance of NaN.
     """
     ny, nx = images.shape[1:]
     half = max(2, round(width / sampling))
@@ -49,15 +51,20 @@ def fit_peaks(
     patches = images[view[:, None, None], corners[:, 1, None, None] + span[:, None], corners[:, 0, None, None] + span]
     low, high = patches.min(axis=(1, 2)), patches.max(axis=(1, 2))
     start = np.c_[pixels - corners, high - low, np.full(len(pixels), width / sampling), low]
-    fitted = np.asarray(_fit_windows(jnp.asarray(patches, float), jnp.asarray(start, float)))[:, :2] + corners
+    found, covariances = map(np.asarray, _fit_windows(jnp.asarray(patches, float), jnp.asarray(start, float)))
+    fitted = found + corners
     good = np.all(np.abs(fitted - pixels) < 1.5, axis=1)
     points = (np.where(good[:, None], fitted, pixels) - middle) * sampling
-    return np.split(points, np.cumsum([len(points) for points in peaks])[:-1])
+    covariances = np.where(good[:, None, None], covariances, np.nan) * sampling**2
+    ends = np.cumsum([len(points) for points in peaks])[:-1]
+    return np.split(points, ends), np.split(covariances, ends)
 
 
 @jax.jit
-def _fit_windows(patches: Float[Array, "n p p"], start: Float[Array, "n 5"]) -> Float[Array, "n 5"]:
-    """Column, row, height, rms width (pixels) and background of each window."""
+def _fit_windows(
+    patches: Float[Array, "n p p"], start: Float[Array, "n 5"]
+) -> tuple[Float[Array, "n 2"], Float[Array, "n 2 2"]]:
+    """Column and row (pixels) of each window's peak, and their covariance; height, width and background are fitted."""
     pixel = jnp.arange(patches.shape[-1], dtype=patches.dtype)
 
     def residual(parameters, patch):
@@ -67,6 +74,9 @@ def _fit_windows(patches: Float[Array, "n p p"], start: Float[Array, "n 5"]) -> 
 
     def fit(patch, start):
         solver = optimistix.LevenbergMarquardt(rtol=1e-4, atol=1e-4)
-        return optimistix.least_squares(residual, solver, start, args=patch, max_steps=40, throw=False).value
+        found = optimistix.least_squares(residual, solver, start, args=patch, max_steps=40, throw=False).value
+        slope, left = jax.jacfwd(residual)(found, patch), residual(found, patch)
+        variance = jnp.sum(left**2) / max(left.size - found.size, 1)
+        return found[:2], variance * jnp.linalg.inv(slope.T @ slope)[:2, :2]
 
     return jax.vmap(fit)(patches, start)

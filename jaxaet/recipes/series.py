@@ -146,7 +146,7 @@ def calibrated(images: Images, start: Microscope, config: Config) -> dict:
         raise InputError(
             "An image shows fewer than 8 peaks, too few to find its angle; set calibration.angles to refine."
         )
-    peaks = fit_peaks(data, peaks, sampling, 0.8 * width)
+    peaks, _ = fit_peaks(data, peaks, sampling, 0.8 * width)
     result = calibrate_angles(match_sheet(peaks), np.asarray(start.tilts.angles, float))
     return {
         "angles": result.angles, "shifts": result.shifts, "heights": result.positions[:, 2],

@@ -61,6 +61,6 @@ def test_gaussian_fits_find_isolated_peaks_below_a_hundredth_of_a_pixel():
     true = np.array([[-3.07, 1.02], [0.55, -2.2], [4.1, 3.33]])
     image = 5 + sum(40 * np.exp(-0.5 * ((x - a) ** 2 + (y - b) ** 2) / 0.7**2) for a, b in true)
     found, _ = find_peaks(image, 0.3, 0.3, 5.0)
-    fitted = fit_peaks(image[None], [found], 0.3, 0.6)[0]
+    fitted = fit_peaks(image[None], [found], 0.3, 0.6)[0][0]
     order = np.argsort(fitted[:, 0])
     np.testing.assert_allclose(fitted[order], true, atol=0.003)
