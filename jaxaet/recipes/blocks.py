@@ -236,6 +236,13 @@ class Calibration(Section):
     """fixed: exact; refine: right to a few degrees; from_scratch: up to 30° off, found from the images."""
 
 
+class SeriesCalibration(Calibration):
+    """What to believe about the tilt angles, and where the images lie."""
+
+    alignment: Literal["none", "centre_of_mass", "common_line"] = "none"
+    """none: the images are aligned; centre_of_mass, common_line: of a specimen that ends inside every image."""
+
+
 class CalibrationFromScratch(Calibration):
     """What to believe about the tilt angles."""
 

@@ -9,7 +9,6 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from jaxaet.recipes.blocks import (
     Background,
-    Calibration,
     CalibrationFromScratch,
     Data,
     DynamicRefinement,
@@ -26,6 +25,7 @@ from jaxaet.recipes.blocks import (
     Refinement,
     RefinementOverContamination,
     Restoration,
+    SeriesCalibration,
     SheetSpecimen,
     SimulatedInstrument,
     Specimen,
@@ -88,7 +88,7 @@ class TiltSeriesConfig(Solving):
     data: Data
     specimen: Specimen
     instrument: Instrument = Instrument()
-    calibration: Calibration = Calibration()
+    calibration: SeriesCalibration = SeriesCalibration()
     reconstruction: Reconstruction = Reconstruction()
     tracing: Tracing = Tracing()
     refinement: Refinement = Refinement()

@@ -15,6 +15,9 @@ from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
 from jaxaet.recipes.series import default_extent, solve_series
 from jaxaet.recipes.suspicions import of_images
+from jaxaet.restore import centre_of_mass, common_line
+
+ALIGNMENTS = {"none": lambda *_: None, "centre_of_mass": centre_of_mass, "common_line": common_line}
 
 
 def run(config: TiltSeriesConfig, folder: RunFolder) -> dict:
@@ -56,7 +59,8 @@ def microscope(config: TiltSeriesConfig, images: Images) -> Microscope:
     beam = Beam(1e3 * options.energy_kev, 1e-3 * options.semi_angle_mrad, options.source_size_a, 1.0)
     detector = AnnularDetector(1e-3 * options.detector_inner_mrad, 1e-3 * options.detector_outer_mrad)
     background = dark_level(images)
-    seen = Microscope(beam, detector, Tilts(images.angles), images.grid, 1.0, background)
+    tilts = Tilts(images.angles, ALIGNMENTS[config.calibration.alignment](images, background))
+    seen = Microscope(beam, detector, tilts, images.grid, 1.0, background)
     brightness = float(np.max(images.data) - np.median(background))
     return eqx.tree_at(lambda m: m.beam.dose, seen, seen.beam.dose * brightness)
 

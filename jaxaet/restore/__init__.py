@@ -1,5 +1,6 @@
 """Raw frames → a clean tilt series: drift, noise, background, vibration."""
 
+from jaxaet.restore.alignment import centre_of_mass as centre_of_mass, common_line as common_line
 from jaxaet.restore.background import (
     hollow_background as hollow_background,
 )
