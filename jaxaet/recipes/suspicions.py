@@ -1,6 +1,7 @@
 """What in the data is probably wrong, though a fit would run: a sentence each."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
@@ -20,23 +21,32 @@ _FAR_OFF = 2.5  # times too large or too small a lattice is no strain and no str
 def of_images(images: Images) -> Iterator[str]:
     """Two images alike, two of one angle, and lines of dead pixels. Images are counted from 0."""
     data, angles = np.asarray(images.data), np.asarray(images.angles)
-    for second in range(len(data)):
-        for first in range(second):
-            if np.array_equal(data[first], data[second]):
-                yield f"Images {first} and {second} are the same in every pixel; leave one of them out."
-            elif np.all(np.abs(angles[first] - angles[second]) < _SAME):
-                yield (
-                    f"Images {first} and {second} are given the same angles; "
-                    "leave one out if it was recorded once, or correct the angles."
-                )
-    for index, image in enumerate(data):
-        for axis, name in ((1, "row"), (0, "column")):
-            dead = dead_lines(image.mean(axis=axis))
-            if len(dead):
-                yield (
-                    f"In image {index}, {name} {dead[0]} (both counted from 0) is unlike those beside it, "
-                    "as dead pixels are; crop the images, or replace it by the mean of its neighbours."
-                )
+    alike, together = [], []
+    for first, second in combinations(range(len(data)), 2):
+        if np.array_equal(data[first], data[second]):
+            alike.append((first, second))
+        elif np.all(np.abs(angles[first] - angles[second]) < _SAME):
+            together.append((first, second))
+    for pairs, sentence in (
+        (alike, "are the same in every pixel; leave one of them out."),
+        (together, "are given the same angles; leave one out if it was recorded once, or correct the angles."),
+    ):
+        if pairs:
+            yield f"Images {pairs[0][0]} and {pairs[0][1]}{and_more(pairs, 'pair')} {sentence}"
+    for axis, name in ((1, "row"), (0, "column")):
+        found = [(index, dead_lines(image.mean(axis=axis))) for index, image in enumerate(data)]
+        found = [(index, dead[0]) for index, dead in found if len(dead)]
+        if found:
+            yield (
+                f"In image {found[0][0]}, {name} {found[0][1]} (both counted from 0){and_more(found, 'image')} is "
+                "unlike those beside it, as dead pixels are; crop the images, or replace it by the mean of its neighbours."
+            )
+
+
+def and_more(found: list, name: str) -> str:
+    """What follows the first of what was found."""
+    more = len(found) - 1
+    return f" (and {more} more {name}{'s' * (more > 1)})" if more else ""
 
 
 def dead_lines(means: Float[np.ndarray, " n"]) -> np.ndarray:

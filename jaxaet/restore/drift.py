@@ -17,7 +17,7 @@ from jaxaet.core import Frames, Images, InputError
 from jaxaet.forward import displaced
 
 _FINE = 100  # parts of a pixel
-_FAR = 5.0  # robust standard deviations from the line, beyond which a frame is wrong
+_RARE = 1e-5  # chance of a right frame to lie so far from the line that it is taken for wrong
 _NORMAL = 0.6745  # median absolute deviation of a normal variable of unit variance
 _LEAST, _MOST = 0.1, 2.0  # pixels from the line, at which no frame and every frame is wrong
 
@@ -61,8 +61,8 @@ def find_drift(frames: Frames) -> Drift:
         kept = _on_one_line(shifts)
         if kept.sum() < 3:
             raise InputError(
-                f"Of {count} frames of image {index + 1} only {kept.sum()} follow one drift; at least 3 must, so leave "
-                "the image out or give its sum as one frame."
+                f"Of {count} frames of image {index} (counted from 0) only {kept.sum()} follow one drift; at least 3 must, "
+                "so leave the image out or give its sum as one frame."
             )
         found.append(_line(shifts, kept))
     velocity, residual, kept = (jnp.asarray(np.stack(parts)) for parts in zip(*found, strict=True))
@@ -89,7 +89,10 @@ def undrifted(frames: Frames, drift: Drift) -> Images:
 
 
 def _shifts(image: Float[np.ndarray, "f ny nx"]) -> Float[np.ndarray, "f 2"]:
-    """How far (x, y) in pixels the specimen of each frame lies from that of the frame most like all the others."""
+    """How far (x, y) in pixels the specimen of each frame lies from that of the frame in the midst of the others.
+
+    They are measured from the frame most like all the others, and known up to whole fields.
+    """
     from skimage.registration import phase_cross_correlation
 
     spectra = np.fft.fft2(image - image.mean(axis=(1, 2), keepdims=True))
@@ -98,8 +101,11 @@ def _shifts(image: Float[np.ndarray, "f ny nx"]) -> Float[np.ndarray, "f 2"]:
     reference = spectra[int(np.argmax(likeness))]
     # Without normalisation: the phases alone lock to any of the lattice's translations.
     options: dict = {"upsample_factor": _FINE, "space": "fourier", "normalization": None}
-    shifts = [phase_cross_correlation(spectrum, reference, **options)[0] for spectrum in spectra]
-    return np.array(shifts)[:, ::-1]
+    shifts = np.array([phase_cross_correlation(spectrum, reference, **options)[0] for spectrum in spectra])
+    between = shifts[None] - shifts[:, None]
+    between -= np.round(between / image.shape[1:]) * image.shape[1:]
+    midst = np.argmin(np.median(np.linalg.norm(between, axis=2), axis=1))
+    return between[midst, :, ::-1]
 
 
 def _on_one_line(shifts: Float[np.ndarray, "f 2"]) -> Bool[np.ndarray, " f"]:
@@ -108,7 +114,8 @@ def _on_one_line(shifts: Float[np.ndarray, "f 2"]) -> Bool[np.ndarray, " f"]:
     slope, start = np.transpose([tuple(scipy.stats.siegelslopes(values, time)) for values in shifts.T])
     away = np.linalg.norm(shifts - (start + slope * time[:, None]), axis=1)
     spread = scipy.stats.median_abs_deviation(away) / _NORMAL
-    return away <= np.clip(np.median(away) + _FAR * spread, _LEAST, _MOST)
+    far = scipy.stats.t.isf(_RARE, len(shifts) - 2)  # few frames do not say well how much they spread
+    return away <= np.clip(np.median(away) + far * spread, _LEAST, _MOST)
 
 
 def _line(shifts: Float[np.ndarray, "f 2"], kept: Bool[np.ndarray, " f"]) -> tuple:

@@ -15,6 +15,7 @@ from jaxaet.restore.drift import Drift, undrifted
 
 _LARGEST = 100.0  # electrons, above which the inverse is its own expansion to 1e-4
 _BINS = 24
+_MOST_ELECTRONS = 1e6  # in a pixel of a frame; where noise is less than theirs there is none
 
 
 def stabilised(
@@ -56,11 +57,14 @@ def frame_noise(frames: Frames, drift: Drift) -> tuple[float, float]:
     """Gain, in the detector's unit for one electron, and rms read-out noise of a pixel of a frame, in that unit.
 
     The variance between frames, which are read back along the drift, is a straight line over their mean. Raises
-    `InputError` for fewer than three frames or images of one brightness, which show no line.
+    `InputError` for fewer than three frames, images of one brightness, and noise that does not grow with it.
     """
     count = int(frames.data.shape[1])
     if count < 3:
-        raise InputError(f"Found {count} frames of each image; noise shows between at least 3, so give its parameters.")
+        raise InputError(
+            f"Of each image there are {count} frames; noise shows between at least 3, so give more of them, "
+            "or the rms read-out noise (readout_counts)."
+        )
     alone = np.eye(count, dtype=bool)
     each = [
         np.asarray(
@@ -75,6 +79,14 @@ def frame_noise(frames: Frames, drift: Drift) -> tuple[float, float]:
     # Many pixels in each bin: the mean of a few frames is noisy too, which would flatten the line.
     bins = np.array([[mean[some].mean(), variance[some].mean()] for some in np.array_split(order, _BINS)])
     if np.ptp(bins[:, 0]) < 8 * np.sqrt(bins[:, 1].mean() / count):  # noise alone makes half of it
-        raise InputError("All pixels are of one brightness, which does not show how noise grows; give its parameters.")
+        raise InputError(
+            "All pixels are of one brightness, which does not show how noise grows; give the rms read-out noise "
+            "(readout_counts)."
+        )
     start, slope = np.polynomial.polynomial.polyfit(bins[:, 0], bins[:, 1], 1)
+    if not slope > np.ptp(bins[:, 0]) / _MOST_ELECTRONS:
+        raise InputError(
+            "The frames of an image do not differ more where they are brighter, as counted ones do; give all frames as "
+            "they were recorded, or the rms read-out noise (readout_counts)."
+        )
     return float(slope), float(np.sqrt(max(start, 0.0)))

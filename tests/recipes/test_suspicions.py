@@ -46,6 +46,11 @@ def test_an_image_given_twice_is_named():
     assert sentence.startswith("Images 0 and 2 are the same in every pixel")
 
 
+def test_images_that_are_all_the_same_are_one_sentence():
+    (sentence,) = found(np.broadcast_to(series()[:1], (3, 64, 64)).copy())
+    assert sentence.startswith("Images 0 and 1 (and 2 more pairs) are the same in every pixel")
+
+
 def test_an_angle_given_twice_is_named():
     (sentence,) = found(series(), np.where([[True], [True], [False]], ANGLES, ANGLES[1]))
     assert sentence.startswith("Images 1 and 2 are given the same angles")

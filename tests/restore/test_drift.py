@@ -83,6 +83,14 @@ def test_counts_are_kept_and_noise_stays_independent(path):
         assert abs(np.mean(noise * np.roll(noise, 1, axis=axis))) < 0.04 * noise.var()
 
 
+@pytest.mark.parametrize("wrong", range(4))
+def test_a_frame_half_a_field_away_is_left_out_of_four(frames, wrong):
+    data = np.array(frames.data[:, :4])
+    data[0, wrong] = np.roll(data[0, wrong], (48, 48), axis=(0, 1))
+    drift = find_drift(Frames(data, frames.angles, GRID))
+    assert np.argwhere(~np.asarray(drift.kept)).tolist() == [[0, wrong]]
+
+
 def test_too_few_frames_that_agree_are_refused():
     noise = np.random.default_rng(1).poisson(3.0, (2, 5, *GRID.shape)).astype(float)
     noise[:, 1:] = np.stack([np.roll(noise[:, 1:][:, i], 11 * i, axis=-1) for i in range(4)], axis=1)

@@ -60,3 +60,6 @@ def test_frames_that_show_no_line_are_refused():
     flat = Frames(counted(jnp.full((2, 10, 64, 64), 9.0), KEY), frames.angles, frames.grid)
     with pytest.raises(jaxaet.InputError, match="of one brightness"):
         frame_noise(flat, Drift(jnp.zeros((2, 2)), drift.residual, drift.kept))
+    copies = Frames(jnp.broadcast_to(frames.data[:, :1], frames.data.shape), frames.angles, frames.grid)
+    with pytest.raises(jaxaet.InputError, match="do not differ more where they are brighter"):
+        frame_noise(copies, Drift(jnp.zeros_like(drift.velocity), drift.residual, drift.kept))
