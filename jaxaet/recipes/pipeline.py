@@ -54,8 +54,8 @@ def first_atoms(images: Images, microscope: Microscope, config: Config, extent, 
     positions, heights = trace(volume, config.tracing.min_distance_a, 0.7 * config.reconstruction.voxel_a, 0.05)
     if len(positions) == 0:
         raise InputError(
-            "No atoms were found in the volume; check the angles, give a larger reconstruction.thickness_a, or a smaller "
-            "tracing.min_distance_a."
+            "No atoms were found in the volume; check the angles, give a larger reconstruction.thickness_a, or a "
+            "smaller tracing.min_distance_a."
         )
     if len(positions) > config.refinement.max_atoms:
         raise InputError(

@@ -39,7 +39,7 @@ def of_images(images: Images) -> Iterator[str]:
         if found:
             yield (
                 f"In image {found[0][0]}, {name} {found[0][1]} (both counted from 0){and_more(found, 'image')} is "
-                "unlike those beside it, as dead pixels are; crop the images, or replace it by the mean of its neighbours."
+                "unlike those beside it, as dead pixels are; crop the images, or replace it by their mean."
             )
 
 

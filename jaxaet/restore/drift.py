@@ -61,8 +61,8 @@ def find_drift(frames: Frames) -> Drift:
         kept = _on_one_line(shifts)
         if kept.sum() < 3:
             raise InputError(
-                f"Of {count} frames of image {index} (counted from 0) only {kept.sum()} follow one drift; at least 3 must, "
-                "so leave the image out or give its sum as one frame."
+                f"Of {count} frames of image {index} (counted from 0) only {kept.sum()} follow one drift; at least 3 "
+                "must, so leave the image out or give its sum as one frame."
             )
         found.append(_line(shifts, kept))
     velocity, residual, kept = (jnp.asarray(np.stack(parts)) for parts in zip(*found, strict=True))
