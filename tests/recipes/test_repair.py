@@ -10,7 +10,8 @@ from jaxaet.core import Grid, Images, InputError, rotation_matrix
 from jaxaet.forward import Linear, count
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration, Tilts
 from jaxaet.inverse import Model, Poisson
-from jaxaet.recipes.config import Calibration, HeterojunctionConfig
+from jaxaet.recipes.blocks import CalibrationFromScratch
+from jaxaet.recipes.config import HeterojunctionConfig
 from jaxaet.recipes.pipeline import fit
 from jaxaet.recipes.repair import repaired
 from jaxaet.recipes.series import seen_extent
@@ -65,7 +66,7 @@ def test_a_missing_atom_is_added_where_it_is(images):
 
 def test_an_atom_that_is_two_is_split_along_their_axis(images):
     start = model_of(np.r_[COLUMNS, [[0.0, 1.0, 0.0]]], [1.0, 1.0, 1.0, 0.33])
-    config = CONFIG.model_copy(update={"calibration": Calibration(angles="fixed")})
+    config = CONFIG.model_copy(update={"calibration": CalibrationFromScratch(angles="fixed")})
     model = fit(start, images, Poisson(), config, True, 8, lambda *_, **__: None).model
     positions, weights, removed, added = found(model, images)
     assert (removed, added) == (1, 2)
@@ -114,7 +115,7 @@ def test_an_atom_that_moves_along_the_beam_is_not_two(images):
     vibration = StageVibration(np.arctan2(normal[:, 1], normal[:, 0]), 0.5 * np.linalg.norm(normal, axis=1), 0.1)
     moving = eqx.tree_at(lambda m: m.vibration, TRUTH.microscope, vibration, is_leaf=lambda leaf: leaf is None)
     seen = count(eqx.filter_jit(Linear())(TRUTH.atoms, moving), jax.random.key(1))
-    config = CONFIG.model_copy(update={"calibration": Calibration(angles="fixed")})
+    config = CONFIG.model_copy(update={"calibration": CalibrationFromScratch(angles="fixed")})
     model = fit(TRUTH, seen, Poisson(), config, True, 8, lambda *_, **__: None).model
     _, _, removed, added = found(model, seen)
     assert (removed, added) == (0, 0)
