@@ -20,20 +20,27 @@ def main(monkeypatch):
     return __main__.main
 
 
-def test_tiny_run_writes_results_once(main, tmp_path, capsys):
-    assert main(["--tiny", "--out", str(tmp_path)]) == 0
+def test_results_are_written_once(main, tmp_path, capsys):
+    command = ["--tiny", "--only", "linear", "--out", str(tmp_path)]
+    assert main(command) == 0
     written = (tmp_path / "results.json").read_text(encoding="utf-8")
     results = json.loads(written)
     (linear,) = results["linear"]
     assert {row["implementation"] for row in linear["rows"]} == {"jaxaet", "numpy, tiles", "window loop"}
     assert 0 < linear["largest_difference"] < 1e-3
+    assert "Numba is not installed" in capsys.readouterr().out
+    assert main(command) == 2
+    assert (tmp_path / "results.json").read_text(encoding="utf-8") == written
+
+
+@pytest.mark.slow
+def test_all_parts_run(main, tmp_path):
+    assert main(["--tiny", "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     newton, adam = results["refinement"]["rows"]
     assert newton["steps_to_1_pm"] < adam["steps_to_1_pm"]
     assert [row["over_jaxaet"] > 0 for row in results["phonons"]["rows"]] == [True] * 4
     assert 0 < results["phonons"]["largest_difference"] < 1e-3
-    assert "Numba is not installed" in capsys.readouterr().out
-    assert main(["--tiny", "--out", str(tmp_path)]) == 2
-    assert (tmp_path / "results.json").read_text(encoding="utf-8") == written
 
 
 @pytest.mark.parametrize("wrong", ["images", "gradient"])
