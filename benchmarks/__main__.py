@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import linear, multislice, phonons, refinement, timing, tomography
+from benchmarks import gombnet, linear, multislice, phonons, refinement, timing, tomography
 
-PARTS = ("linear", "refinement", "multislice", "tomography", "phonons")
+PARTS = ("linear", "refinement", "multislice", "tomography", "phonons", "gombnet")
 
 
 def table(rows: list[dict]) -> str:
@@ -79,6 +79,13 @@ def report_phonons(found: dict) -> None:
     print(*(table(found[part]) for part in ("rows", "growth", "densities", "targets")), sep="\n\n")
 
 
+def report_gombnet(found: dict) -> None:
+    """Networks, for a reader."""
+    print(f"\nGomb-Net: filters {found['filters']}, training on {gombnet.BATCH} images of {found['pixels']}²")
+    print(found["missing"] or f"Both agree to {found['largest_difference']:.1e} of the largest value.")
+    print(*(table(found[part]) for part in ("rows", "alone", "targets")), sep="\n\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and with `--out` write `results.json` into a folder where there is none yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -129,6 +136,9 @@ def run(tiny: bool, parts: Sequence[str] = PARTS) -> dict:
         sizes = ((4, 3), (8, 6)) if tiny else ((12, 4), (24, 8), (28, 24))
         results["phonons"] = phonons.measure(sizes, 1 if tiny else rounds)
         report_phonons(results["phonons"])
+    if "gombnet" in parts:
+        results["gombnet"] = gombnet.measure(*(((4, 8, 16), 64, 1) if tiny else ((32, 64, 128, 256), 256, rounds)))
+        report_gombnet(results["gombnet"])
     results["peak_memory_mb"] = timing.process_peak()
     print(f"\nPeak memory of the process: {_cell(results['peak_memory_mb'])} MB")
     return results

@@ -41,6 +41,7 @@ def test_all_parts_run(main, tmp_path):
     assert newton["steps_to_1_pm"] < adam["steps_to_1_pm"]
     assert [row["over_jaxaet"] > 0 for row in results["phonons"]["rows"]] == [True] * 4
     assert 0 < results["phonons"]["largest_difference"] < 1e-3
+    assert {row["task"] for row in results["gombnet"]["alone"]} == {"drawing, an image", "decoding, a layer"}
 
 
 @pytest.mark.parametrize("wrong", ["images", "gradient"])
