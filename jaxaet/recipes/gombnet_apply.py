@@ -28,7 +28,7 @@ from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.suspicions import of_layers
 from jaxaet.specimen import Atoms
 from jaxaet.structure import bond_lengths, full_width
-from jaxaet.viz import layers_figure, write_report
+from jaxaet.viz import before_after_figure, layers_figure, write_report
 
 SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
 SECONDS_PER_PIXEL = 2e-5  # and step of the fit
@@ -202,7 +202,16 @@ def write(
         [layer.positions[layer.probabilities[:, c] > threshold] for c in range(len(sheet.classes))] for layer in layers
     ]
     figure = layers_figure(seen.image, seen.pixel, prediction.mean, prediction.pixel, of_classes, sheet.classes)
-    listed = save_figures(folder, [("Layers", "The image, the layers seen in it, and their columns.", figure)])
+    figures = [("Layers", "The image, the layers seen in it, and their columns.", figure)]
+    if fit is not None:
+        fitted = np.isfinite(fit["model"])
+        inside = np.ix_(fitted.any(axis=1), fitted.any(axis=0))  # without the margin
+        compared = before_after_figure(
+            seen.image[inside][None], fit["model"][inside][None], seen.pixel, ("image", "model")
+        )
+        caption = "The middle of the image, the fitted columns through the fitted lens, and what they leave."
+        figures.append(("Model", caption, compared))
+    listed = save_figures(folder, figures)
     counts = " and ".join(str(len(layer.positions)) for layer in layers)
     write_report(
         folder.path / "report.html", f"jaxaet: {config.recipe}", f"{counts} columns in the layers.",

@@ -78,11 +78,14 @@ def _compare(part, data, model, pixel_size, angles) -> None:
 
 
 def before_after_figure(
-    before: Real[Numbers, "k ny nx"], after: Real[Numbers, "k ny nx"], pixel_size: Number
+    before: Real[Numbers, "k ny nx"],
+    after: Real[Numbers, "k ny nx"],
+    pixel_size: Number,
+    names: tuple[str, str] = ("before", "after"),
 ) -> "matplotlib.figure.Figure":
     """The middle of the first and the last image before and after a stage, and the difference.
 
-    `pixel_size`: Å.
+    `pixel_size`: Å. `names`: what the two are called.
     """
     rows = []
     for k in dict.fromkeys((0, len(before) - 1)):
@@ -94,8 +97,8 @@ def before_after_figure(
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes, (k, one, other) in zip(grid, rows, strict=True):
         limit = float(np.percentile(np.abs(other - one), 99.9)) or 1.0
-        show_image(axes[0], one, f"{k + 1}: before")
-        show_image(axes[1], other, "after")
+        show_image(axes[0], one, names[0] if len(before) == 1 else f"{k + 1}: {names[0]}")
+        show_image(axes[1], other, names[1])
         show_image(axes[2], other - one, f"difference, ±{limit:.3g}", (-limit, limit), "RdBu_r")
     add_scale_bar(grid[0, 0], rows[0][1].shape, float(pixel_size))
     return figure

@@ -68,6 +68,7 @@ def test_the_fit_brings_the_columns_closer_to_the_truth(tmp_path):
     arrays = load_arrays(tmp_path / "a" / "results.h5")
     residual = arrays["model"] - arrays["image"]
     assert np.nanstd(residual) < 0.5 * np.nanstd(arrays["image"])
+    assert (tmp_path / "a" / "figures" / "model.png").is_file()
 
 
 def test_a_fit_that_leaves_too_much_is_not_believed(tmp_path, monkeypatch):
