@@ -50,9 +50,10 @@ def and_more(found: list, name: str) -> str:
 
 
 def dead_lines(means: Float[np.ndarray, " n"]) -> np.ndarray:
-    """The indices of lines whose mean stands out from both neighbours."""
+    """The indices of lines whose mean stands out from both neighbours, more than the means curve elsewhere."""
     away = np.abs(means - median_filter(means, 3, mode="nearest"))
-    return np.flatnonzero(away > max(_STAND_OUT * np.percentile(away, 90), 1e-3 * np.abs(means).max()))
+    curved = np.abs(np.diff(means, 2)) / 2
+    return np.flatnonzero(away > max(_STAND_OUT * np.percentile(curved, 90), 1e-3 * np.abs(means).max()))
 
 
 def of_drift(drift: Drift) -> Iterator[str]:
