@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxaet.core import Frames, Images
+from jaxaet.core import Frames, Images, InputError
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, StageVibration, Tilts
 from jaxaet.inverse import Model, Poisson
 from jaxaet.io import load_arrays, load_atoms, load_frames
@@ -21,10 +21,14 @@ from jaxaet.recipes.series import finished, first_model, repaired_rounds, unchan
 from jaxaet.recipes.suspicions import of_drift, of_images
 from jaxaet.recipes.vibrating import vibrating, vibration_of
 from jaxaet.restore import deconvolved
+from jaxaet.specimen import Atoms
+
+TRUTH = ("angles", "drift", "vibration_direction", "vibration_amplitude", "vibration_width")
 
 
 def run(config: RawFramesConfig, folder: RunFolder) -> dict:
     """Find the atoms that the frames show; a truth that lies beside them is used for the score only."""
+    truth = None if config.data.truth is None else load_truth(config.data.truth)
     found = restored(config, folder, load(config))
     images = found.images
     folder.warn(of_drift(found.drift))
@@ -49,8 +53,8 @@ def run(config: RawFramesConfig, folder: RunFolder) -> dict:
     metrics |= {"frames_left_out": int((~np.asarray(found.drift.kept)).sum()), "stage_seconds": folder.stage_seconds}
     metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
     errors, angles = {}, None
-    if config.data.truth is not None:
-        compared, errors, angles = against_truth(config.data.truth, model, found, kernel)
+    if truth is not None:
+        compared, errors, angles = against_truth(*truth, model, found, kernel)
         metrics |= compared
     write_results(config, folder, data, model, arrays, metrics, errors, angles, found.figures())
     return metrics
@@ -71,16 +75,27 @@ def microscope(config: RawFramesConfig, images: Images) -> Microscope:
     return Microscope(beam, detector, Tilts(images.angles), images.grid, 1.0, dark_level(images))
 
 
+def load_truth(file: Path) -> tuple[dict[str, np.ndarray], Atoms]:
+    """The arrays of a truth.h5 and the atoms beside it. Raises `InputError` without them."""
+    arrays = load_arrays(file)
+    missing = [name for name in TRUTH if name not in arrays]
+    if missing:
+        raise InputError(
+            f"{file} has no {missing[0]}; give the truth.h5 of a simulation, with its atoms.extxyz beside it, or leave "
+            "data.truth out."
+        )
+    return arrays, load_atoms(file.with_name("atoms.extxyz"))
+
+
 def against_truth(
-    file: Path, model: Model, found: Restored, kernel: StageVibration | None
+    truth: dict[str, np.ndarray], atoms: Atoms, model: Model, found: Restored, kernel: StageVibration | None
 ) -> tuple[dict, dict, np.ndarray]:
     """Metrics against the truth that a simulation kept apart, the errors of the atoms, and the true angles in rad.
 
     `kernel`: the vibration that was found first, if any.
     """
-    truth = load_arrays(file)
     angles = np.deg2rad(truth["angles"])
-    metrics, errors = score(model, load_atoms(file.with_name("atoms.extxyz")), angles)
+    metrics, errors = score(model, atoms, angles)
     path = np.asarray(found.drift.path(truth["drift"].shape[2]), float) - truth["drift"]
     path -= path.mean(axis=(1, 2), keepdims=True)  # where an image lies as a whole is not drift
     metrics["drift_rms_error_pm"] = 100 * float(np.sqrt(np.mean(np.sum(path**2, axis=-1))))

@@ -71,6 +71,8 @@ def interface_cell(
         raise InputError(
             f"{rows} rows of {columns} metals close no cell; give an even sum of rows and 1 column or more."
         )
+    if {chalcogen for _, chalcogen, *_ in DICHALCOGENIDES.values()} & set(pair):
+        raise InputError(f"Found the pair {pair[0]}, {pair[1]}; allowed two metals; name those of the two sides.")
     symbols = atoms.symbols
     lattice = index_sheet(np.asarray(atoms.positions, float), symbols, pair)
     metals = {(i, j): atom for atom, (i, j, place) in enumerate(lattice.sites.tolist()) if place == 0}

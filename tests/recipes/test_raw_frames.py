@@ -99,3 +99,12 @@ def test_stages_can_be_left_out_and_exchanged(frames, tmp_path):
 def test_drift_anywhere_but_first_is_refused(frames):
     with pytest.raises(InputError, match="allowed drift as the first"):
         config_of(frames, "restoration.stages=[denoise, drift]")
+
+
+def test_a_file_that_is_no_truth_is_refused_before_any_work(frames, tmp_path):
+    config = config_of(frames, f"data.truth={frames / 'raw.h5'}")
+    with (
+        RunFolder.create(tmp_path / "run", config, quiet=True) as folder,
+        pytest.raises(InputError, match="has no angles; give the truth"),
+    ):
+        raw_frames.run(config, folder)

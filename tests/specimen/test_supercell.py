@@ -69,6 +69,8 @@ def test_vacancies_and_a_turned_sheet_change_nothing_else():
         (paper_heterojunction(jax.random.key(0), "armchair"), {}, "straight zigzag interface"),
         (paper_heterojunction(jax.random.key(0)), {"rows": (40, 6)}, "give fewer rows"),
         (paper_heterojunction(jax.random.key(0)), {"rows": (6, 5)}, "even sum of rows"),
+        (paper_heterojunction(jax.random.key(0)), {"pair": ("Mo", "S")}, "allowed two metals"),
+        (paper_heterojunction(jax.random.key(0)), {"pair": ("S", "Se")}, "allowed two metals"),
     ],
 )
 def test_sheets_without_such_a_strip_are_refused(atoms, options, words):
