@@ -71,7 +71,7 @@ def write_results(
         folder.path / "report.html",
         f"jaxaet: {config.recipe}",
         summary,
-        metrics,
+        metrics | {"warnings": folder.warnings} if folder.warnings else metrics,
         listed,
         view,
         dump_config(config),
