@@ -2,6 +2,8 @@
 
 import statistics
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from benchmarks import timing
 from benchmarks.linear import Disagreement
 from jaxaet.gombnet import DiceLoss, GombNet, Variation, decode, draw, graphene_sheet, load_weights, predict
 
-OURS, THEIRS = "jaxaet", "PyTorch, channels last"
+OURS, THEIRS, STEP = "jaxaet", "PyTorch, channels last", "training step"
 AGREEMENT = 1e-3  # largest difference of logits, relative to the largest, and of losses
 LAYERS, CLASSES, BATCH, DRAWN = 2, 1, 2, 8  # images of a step, and drawn at once
 PUBLISHED_DRAWING = 0.125  # s an image: the published generator on two cores of a Xeon
@@ -25,38 +27,36 @@ def drawn(key: jax.Array, count: int, pixels: int) -> tuple[jax.Array, jax.Array
     return jax.vmap(one)(jax.random.split(key, count))
 
 
-def ours(network: GombNet, sizes: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, Callable]:
-    """Each task; the step is on one batch, without drawing it."""
-    structure, parameters, statistics_ = nnx.split(network, nnx.Param, ...)
+def ours(network: GombNet, shown: dict[str, np.ndarray], images: np.ndarray, labels: np.ndarray) -> dict[str, Callable]:
+    """Predictions of what is `shown`, and the loss before a step on one batch, without drawing it."""
+    structure, parameters, averages = nnx.split(network, nnx.Param, ...)
     optimiser, loss = optax.adam(1e-3), DiceLoss()
 
+    @jax.jit
     def step(parameters, optimised, images, labels):
         def misfit(parameters):
-            trained = nnx.merge(structure, parameters, statistics_, copy=True)
+            trained = nnx.merge(structure, parameters, averages, copy=True)
             return loss(trained(images, jax.random.key(0)), labels)
 
         value, slope = jax.value_and_grad(misfit)(parameters)
         updates, optimised = optimiser.update(slope, optimised, parameters)
         return value, optax.apply_updates(parameters, updates), optimised
 
-    fixed = jax.jit(lambda images: nnx.merge(structure, parameters, statistics_, copy=True)(images))
-    given = {name: jnp.asarray(images) for name, images in sizes.items()}
-    start, stepped = optimiser.init(parameters), jax.jit(step)
-    tasks: dict[str, Callable] = {name: lambda images=images: fixed(images) for name, images in given.items()}
-    del tasks["training step"]
-    at, wanted = given["training step"], jnp.asarray(labels)
-    return tasks | {"training step": lambda: stepped(parameters, start, at, wanted)}
+    predicted = jax.jit(lambda images: nnx.merge(structure, parameters, averages, copy=True)(images))
+    start, batch = optimiser.init(parameters), (jnp.asarray(images), jnp.asarray(labels))
+    tasks: dict[str, Callable] = {name: partial(predicted, jnp.asarray(given)) for name, given in shown.items()}
+    return tasks | {STEP: partial(step, parameters, start, *batch)}
 
 
-def theirs(network: GombNet, filters, sizes: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, Callable]:
-    """The same tasks by PyTorch. Raises `ImportError` without it."""
+def theirs(network: GombNet, filters, shown: dict[str, np.ndarray], images: np.ndarray, labels: np.ndarray) -> dict:
+    """The same by PyTorch. Raises `ImportError` without it."""
     from benchmarks import peer_network
 
     def copy():
         return peer_network.same_as(network, CLASSES, filters)
 
-    tasks = {name: peer_network.predicting(copy(), images) for name, images in sizes.items() if name != "training step"}
-    return tasks | {"training step": peer_network.training(copy(), sizes["training step"], labels)}
+    tasks: dict[str, Callable] = {name: peer_network.predicting(copy(), given) for name, given in shown.items()}
+    return tasks | {STEP: peer_network.training(copy(), images, labels)}
 
 
 def compared(filters: tuple[int, ...], pixels: int, rounds: int) -> dict:
@@ -64,18 +64,16 @@ def compared(filters: tuple[int, ...], pixels: int, rounds: int) -> dict:
     network = GombNet(LAYERS, CLASSES, jax.random.key(0), filters, dropout=0.0)
     images, labels = (np.asarray(part) for part in drawn(jax.random.key(1), BATCH, pixels))
     one = images[:1]
-    sizes = {
-        f"prediction, {pixels}²": one,
-        f"prediction, {2 * pixels}²": np.tile(one, (1, 2, 2)),
-        "training step": images,
-    }
-    tasks = {(task, OURS): run for task, run in ours(network, sizes, labels).items()}
-    missing = None
+    shown = {f"prediction, {pixels}²": one, f"prediction, {2 * pixels}²": np.tile(one, (1, 2, 2))}
+    tasks = {(task, OURS): run for task, run in ours(network, shown, images, labels).items()}
+    missing = difference = None
     try:
-        tasks |= {(task, THEIRS): run for task, run in theirs(network, filters, sizes, labels).items()}
+        tasks |= {(task, THEIRS): run for task, run in theirs(network, filters, shown, images, labels).items()}
     except ImportError:
         missing = "PyTorch is not installed, so nothing is compared with it (pip install torch)."
-    difference = agreement(tasks, list(sizes))
+    found = {key: run() for key, run in tasks.items()}  # also the warm-up
+    if missing is None:
+        difference = agreement(found)
     times = timing.interleaved(tasks, rounds)
     rows = [
         {"task": task, "program": name, "s": statistics.median(seconds),
@@ -83,26 +81,16 @@ def compared(filters: tuple[int, ...], pixels: int, rounds: int) -> dict:
         for (task, name), seconds in times.items()
     ]  # fmt: skip
     return {
-        "pixels": pixels,
-        "filters": list(filters),
-        "missing": missing,
-        "largest_difference": difference,
-        "rows": rows,
-    }
+        "pixels": pixels, "filters": list(filters), "missing": missing, "largest_difference": difference, "rows": rows,
+    }  # fmt: skip
 
 
-def agreement(tasks: dict[tuple[str, str], Callable], names: list[str]) -> float | None:
-    """How far results are apart, relative to the largest, or None without PyTorch; this is the warm-up as well.
-
-    Raises `Disagreement` above `AGREEMENT`.
-    """
-    found = {key: run() for key, run in tasks.items()}
-    if (names[0], THEIRS) not in found:
-        return None
+def agreement(found: dict[tuple[str, str], Any]) -> float:
+    """How far results are apart, relative to the largest. Raises `Disagreement` above `AGREEMENT`."""
     worst = 0.0
-    for name in names:
-        mine, other = found[name, OURS], found[name, THEIRS]
-        mine = np.asarray(mine[0] if name == "training step" else mine)
+    for task in {task for task, _ in found}:
+        mine, other = found[task, OURS], found[task, THEIRS]
+        mine = np.asarray(mine[0] if task == STEP else mine)
         worst = max(worst, float(np.abs(mine - other).max() / np.abs(mine).max()))
     if not worst < AGREEMENT:
         raise Disagreement(f"PyTorch differs from jaxaet by {worst:.2g}, more than {AGREEMENT:g}.")
@@ -131,9 +119,7 @@ def measure(filters: tuple[int, ...], pixels: int, rounds: int) -> dict:
     decoding = statistics.median(times["decoding, a layer"]) / LAYERS
     found["alone"] = [{"task": "drawing, an image", "s": drawing}, {"task": "decoding, a layer", "s": decoding}]
     over = {row["task"]: 1 / row["over_jaxaet"] for row in found["rows"] if row["program"] == THEIRS}
-    aims = [
-        (f"jaxaet / PyTorch, {task}", value, 1.0 if task == "training step" else 0.7) for task, value in over.items()
-    ]
+    aims = [(f"jaxaet / PyTorch, {task}", value, 1.0 if task == STEP else 0.7) for task, value in over.items()]
     aims += [
         ("seconds an image, drawn / published", drawing / PUBLISHED_DRAWING, 0.05),
         ("seconds a layer", decoding, 0.01),

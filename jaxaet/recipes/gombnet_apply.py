@@ -215,7 +215,7 @@ def write(
     counts = " and ".join(str(len(layer.positions)) for layer in layers)
     write_report(
         folder.path / "report.html", f"jaxaet: {config.recipe}", f"{counts} columns in the layers.",
-        metrics | {"warnings": folder.warnings} if folder.warnings else metrics, listed, None, dump_config(config),
+        folder.with_warnings(metrics), listed, None, dump_config(config),
         {"seed": config.seed, "precision": config.precision, "recipe": config.recipe},
     )  # fmt: skip
 

@@ -71,7 +71,7 @@ def write_results(
         folder.path / "report.html",
         f"jaxaet: {config.recipe}",
         summary,
-        metrics | {"warnings": folder.warnings} if folder.warnings else metrics,
+        folder.with_warnings(metrics),
         listed,
         view,
         dump_config(config),

@@ -126,10 +126,9 @@ class RunFolder:
         """The wall time of each stage so far, s."""
         return dict(self._provenance["stage_seconds"])
 
-    @property
-    def warnings(self) -> list[str]:
-        """What was warned of so far."""
-        return list(self._warnings)
+    def with_warnings(self, metrics: dict) -> dict:
+        """The metrics, and what was warned of so far, if anything."""
+        return metrics | ({"warnings": list(self._warnings)} if self._warnings else {})
 
     def warn(self, sentences: Iterable[str]) -> None:
         """Show each sentence now, and in `metrics.json` at the end."""
@@ -139,7 +138,7 @@ class RunFolder:
 
     def finish(self, metrics: dict) -> None:
         """Write `metrics.json`, with all warnings if there were any, and mark the run as finished."""
-        self.write_json("metrics.json", metrics | ({"warnings": self._warnings} if self._warnings else {}))
+        self.write_json("metrics.json", self.with_warnings(metrics))
         self.save_provenance(finished=True)
 
     @contextmanager

@@ -52,7 +52,7 @@ def and_more(found: list, name: str) -> str:
 def dead_lines(means: Float[np.ndarray, " n"]) -> np.ndarray:
     """The indices of lines whose mean stands out from both neighbours, more than the means curve elsewhere."""
     away = np.abs(means - median_filter(means, 3, mode="nearest"))
-    curved = np.abs(np.diff(means, 2)) / 2
+    curved = np.abs(np.diff(np.pad(means, 1, mode="edge"), 2)) / 2
     return np.flatnonzero(away > max(_STAND_OUT * np.percentile(curved, 90), 1e-3 * np.abs(means).max()))
 
 
