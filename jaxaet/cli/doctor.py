@@ -1,5 +1,6 @@
 """What this installation consists of."""
 
+import os
 import platform
 from collections.abc import Iterator
 
@@ -23,11 +24,20 @@ def findings() -> Iterator[tuple[str, str]]:
     yield "system", platform.platform()
     for package in PACKAGES:
         yield package, installed(package) or "MISSING; install jaxaet again"
+    yield "memory", f"{memory_gb():.3g} GB"
     yield from devices()
     state = "writable" if writable(cache_folder()) else "NOT writable: every run compiles anew"
     yield "compilation cache", f"{cache_folder()} ({state})"
     for package, use in OPTIONAL.items():
         yield package, f"{installed(package) or 'not installed'} (optional; {use})"
+
+
+def memory_gb() -> float:
+    """The memory of this machine, infinite where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def devices() -> Iterator[tuple[str, str]]:

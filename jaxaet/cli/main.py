@@ -93,10 +93,15 @@ def plan(config: ConfigFile, overrides: Overrides = None) -> None:
         from jaxaet.recipes.config_file import load_config
 
         settings = load_config(config, overrides or [])
-        rows = flat(loaded_recipe(settings).plan(settings))
+        planned = loaded_recipe(settings).plan(settings)
+    rows = flat(planned)
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         typer.echo(f"{name:<{width}}  {value}")
+    from jaxaet.cli.doctor import memory_gb
+
+    if planned["peak_memory_gb"] > memory_gb():
+        typer.echo(f"Warning: that is more memory than the {memory_gb():.3g} GB of this machine.")
 
 
 @app.command()

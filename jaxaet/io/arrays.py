@@ -81,11 +81,12 @@ def read_mat(path: Path) -> Contents:
 def from_arrays(path: Path, arrays: dict[str, Any]) -> Contents:
     """Sorts named arrays into the parts of a tilt series; raises `InputError` if none of them holds images."""
     rest = {name: _plain(value) for name, value in arrays.items()}
-    names = ", ".join(sorted(rest)) or "nothing"
+    names = ", ".join(sorted(rest))
     images = _take(rest, IMAGE_NAMES)
     if images is None:
         raise InputError(
-            f"{path} holds no images but {names}; store them as {IMAGE_NAMES[0]} with the axes (image, row, column)."
+            f"{path} holds {f'no images but {names}' if names else 'nothing'}; store images as {IMAGE_NAMES[0]} "
+            f"(image, row, column), or raw frames as {IMAGE_NAMES[-1]} (image, frame, row, column)."
         )
     pixel_size = _scaled(rest, PIXEL_SIZE_NAMES)
     if "angles" in rest:

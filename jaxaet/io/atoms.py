@@ -117,8 +117,7 @@ def _read(path: Path) -> Any:
         result: Any = read(path, format=format)
     except Exception as error:  # ASE's readers report damage by whatever their parsing meets
         raise InputError(
-            f"{path} could not be read as {format} ({type(error).__name__}); "
-            "it is damaged or of another format, so copy or save it again."
+            f"{path} could not be read as {format}; it is damaged or of another format, so copy or save it again."
         ) from error
     if format != "extxyz":
         result.positions -= result.cell.sum(axis=0) / 2

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from jaxaet.core import Images, InputError
 
 SMALLEST, LARGEST = 0.001, 100.0  # Å, pixel sizes of any microscope
+BRIGHTEST = 1e15  # in a pixel, whose square single precision still holds
+SPIKE = 1e3  # times what all but a thousandth of the pixels stay below
 
 
 def checked_images(path: Path, images: Any, frames: int = 1) -> Float[np.ndarray, "k ny nx"]:
@@ -22,19 +24,20 @@ def checked_images(path: Path, images: Any, frames: int = 1) -> Float[np.ndarray
     if images.ndim != 3:
         raise InputError(
             f"{path} holds an array of shape {images.shape} where images are expected; "
-            "store them with three axes (image, row, column), or read several frames of each image by load_frames."
+            "store them with three axes (image, row, column), or read several frames of each image by load_frames "
+            "(the recipe raw_frames)."
         )
     if images.size == 0:
         raise InputError(f"{path} holds an empty array of shape {images.shape}; give at least one image.")
     if images.dtype.kind not in "uif":
         raise InputError(f"{path} holds images of type {images.dtype}; store them as integers or real numbers.")
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(images.astype(np.float32)).all(axis=(1, 2))
+    bad = ~(np.abs(images) < BRIGHTEST).all(axis=(1, 2))
     if bad.any():
         raise InputError(
-            f"{path} has NaN or infinite pixels, or beyond 1e38, in {_named(bad, frames)}; "
+            f"{path} has NaN or infinite pixels, or beyond {BRIGHTEST:g}, in {_named(bad, frames)}; "
             "remove them or mend the pixels."
         )
+    _refuse_spikes(path, images, frames)
     constant = images.max(axis=(1, 2)) == images.min(axis=(1, 2))
     if constant.any():
         raise InputError(f"{path} has the same value in every pixel of {_named(constant, frames)}; remove them.")
@@ -95,6 +98,18 @@ def check_counts(images: Images) -> None:
         raise InputError(
             f"Values down to {lowest.min():.4g} in {_named(lowest < 0)} cannot be electron counts; "
             "choose a gaussian likelihood, or add the subtracted background again."
+        )
+
+
+def _refuse_spikes(path: Path, images: np.ndarray, frames: int) -> None:
+    """Raises `InputError` for a pixel that no specimen makes, such as a defect of the detector."""
+    bright = np.quantile(images, 0.999, method="lower")
+    brightest = images.max(axis=(1, 2))
+    spikes = brightest > SPIKE * bright
+    if bright > 0 and spikes.any():
+        raise InputError(
+            f"{path} has a pixel of {brightest.max():.3g} in {_named(spikes, frames)}, where 999 of 1000 stay "
+            f"below {bright:.3g}; replace such pixels by the mean of those beside them."
         )
 
 

@@ -52,8 +52,7 @@ def read_by_suffix(path: Path, readers: Mapping[str, Callable[[Path], Found]], k
         raise
     except Exception as error:  # each library reports damage by errors of its own
         raise InputError(
-            f"{path} could not be read as {suffix} ({type(error).__name__}); "
-            "it is damaged or of another format, so copy or save it again."
+            f"{path} could not be read as {suffix}; it is damaged or of another format, so copy or save it again."
         ) from error
 
 

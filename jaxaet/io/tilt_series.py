@@ -90,7 +90,8 @@ def load_frames(
     if frames.ndim != 4:
         raise InputError(
             f"{path} holds an array of shape {frames.shape} where frames are expected; "
-            "store them with four axes (image, frame, row, column), or read single images by load_tilt_series."
+            "store them with four axes (image, frame, row, column), or read single images by load_tilt_series "
+            "(the recipe tilt_series)."
         )
     checked_images(path, frames.reshape(-1, *frames.shape[2:]), frames.shape[1])
     sampling = checked_pixel_size(path, contents.pixel_size if pixel_size is None else pixel_size)

@@ -87,6 +87,8 @@ def describe(schema: dict) -> str:
         return f"a list of {len(schema['prefixItems'])} items, each {describe(schema['prefixItems'][0])}"
     if kind == "array":
         return f"a list, each item {describe(schema['items'])}"
+    if kind == "object":
+        return f"a block of names, each with {describe(schema['additionalProperties'])}"
     return {"string": f"a {schema.get('format', 'text')}", "boolean": "true or false"}.get(str(kind), str(kind))
 
 

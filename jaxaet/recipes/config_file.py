@@ -82,7 +82,9 @@ def read_text(path: Path) -> str:
         found = "a file that is not text"
     except OSError as error:
         found = f"a file that cannot be read ({error.strerror})"
-    candidates = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    candidates = (
+        [other.name for other in path.parent.glob("*.y*ml") if other.name != path.name] if path.parent.is_dir() else []
+    )
     near = difflib.get_close_matches(path.name, candidates, n=1)
     remedy = f"did you mean {path.parent / near[0]}" if near else "`jaxaet init DIR` writes examples"
     raise InputError(f"{path}: " + sentence(found, "a YAML file", remedy))
@@ -140,10 +142,13 @@ def line_of(node: Any, keys: tuple) -> int:
 
 
 def place(path: Path, node: Any, sources: dict[tuple, str], keys: tuple) -> str:
-    """The `--set` option, or the file and line, that a key comes from."""
+    """The `--set` option, or the file and line, that a key comes from; for a block the last option inside it."""
     for length in range(len(keys), 0, -1):
         if keys[:length] in sources:
             return f"--set {sources[keys[:length]]}"
+    inside = [text for key, text in sources.items() if key[: len(keys)] == keys]
+    if inside:
+        return f"--set {inside[-1]}"
     return f"{path}:{line_of(node, keys)}"
 
 

@@ -144,7 +144,7 @@ def steps_of(method: DefectCorrection | TrueGradients | GridScan, atoms: Atoms) 
 
 def numbers(model: Model, truth: Model) -> dict:
     """Rmsd of each species and the error of the angles."""
-    found, _ = score(model, truth.atoms, np.asarray(truth.microscope.tilts.angles))
+    found, *_ = score(model, truth.atoms, np.asarray(truth.microscope.tilts.angles))
     return {name: found[name] for name in ("rmsd_pm", "rmsd_all_pm", "angle_rms_error_deg")}
 
 
@@ -181,7 +181,7 @@ def write(config: DynamicConfig, folder: RunFolder, data: Images, solution, trut
             },
             {"pixel_size_a": float(data.grid.sampling)},
         )
-    _, errors = score(solution.model, truth.atoms, np.asarray(truth.microscope.tilts.angles))
+    _, errors, _ = score(solution.model, truth.atoms, np.asarray(truth.microscope.tilts.angles))
     angles = np.rad2deg(np.asarray(solution.model.microscope.tilts.angles))
     figures = [
         ("Errors", "Error along each axis after dynamic refinement.", error_figure(errors, {})),

@@ -10,7 +10,7 @@ from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
 from jaxaet.inverse import Model, Poisson
 from jaxaet.recipes.config import DynamicConfig, HeterojunctionConfig
 from jaxaet.recipes.planning import estimate
-from jaxaet.recipes.results import write_results
+from jaxaet.recipes.results import r_factors, write_results
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
 from jaxaet.recipes.series import error_bars, solve_series
@@ -31,10 +31,10 @@ def run(config: HeterojunctionConfig, folder: RunFolder) -> dict:
     start = microscope(config, Tilts.heterojunction_nominal())
     images = Images(counts, start.tilts.angles, start.grid)
     model, arrays = solve_series(config, folder, images, start, Poisson())
-    metrics, errors = score(model, truth, np.asarray(true_microscope.tilts.angles))
-    metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
+    metrics, errors, angles = score(model, truth, np.asarray(true_microscope.tilts.angles))
+    metrics |= r_factors(images, arrays, Poisson())
     metrics |= against_bound(config, folder, images, truth, true_microscope, metrics["rmsd_pm"])
-    write_results(config, folder, images, model, arrays, metrics, errors, np.asarray(true_microscope.tilts.angles))
+    write_results(config, folder, images, model, arrays, metrics, errors, angles)
     return metrics
 
 
@@ -76,4 +76,5 @@ def against_bound(config, folder, images, truth: Atoms, true_microscope: Microsc
 
 def plan(config: HeterojunctionConfig) -> dict:
     """Shapes, memory and time of the run."""
-    return estimate(12, config.instrument.image_pixels, config.instrument.pixel_size_a, 1886, 16.0, config)
+    thickness = config.reconstruction.thickness_a or 16.0
+    return estimate(12, config.instrument.image_pixels, config.instrument.pixel_size_a, 1886, thickness, config)

@@ -85,9 +85,8 @@ def measured_atoms(config: PhononsInterfaceConfig) -> tuple[Atoms, np.ndarray]:
     if sigma is None:
         missing = sorted(set(atoms.symbols.tolist()) - set(table))
         if missing:
-            raise InputError(
-                f"data.sigma_pm says nothing of {missing} and {file} has no error bars; add those species."
-            )
+            bars = "" if file is None else f" and {file} has no error bars"
+            raise InputError(f"data.sigma_pm says nothing of {', '.join(missing)}{bars}; add those species.")
         sigma = np.repeat(np.array([[table[s]] for s in atoms.symbols]) / 100 / np.sqrt(3), 3, axis=1)
     if file is None:
         noise = sigma * np.asarray(jax.random.normal(noise_key, sigma.shape))
@@ -294,7 +293,8 @@ def in_phase(vector: np.ndarray) -> np.ndarray:
 
 def plan(config: PhononsInterfaceConfig) -> dict:
     """Shapes, memory and time of the run; the time was fitted to two CPU cores and is good to a factor of two."""
-    atoms = 3 * sum(config.supercell.rows) * config.supercell.columns
+    found, _ = measured_atoms(config)
+    atoms = len(interface_cell(found, config.supercell.metals, config.supercell.rows, config.supercell.columns).crystal)
     size, points = 3 * atoms, int(np.prod(config.spectra.mesh))
     solves = points * (6 + 4 * config.spectra.samples) + 9 * config.spectra.path_steps
     return {

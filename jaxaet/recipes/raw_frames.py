@@ -14,15 +14,16 @@ from jaxaet.recipes.config import RawFramesConfig
 from jaxaet.recipes.pipeline import dark_level
 from jaxaet.recipes.planning import estimate
 from jaxaet.recipes.restoration import Restored, restored
-from jaxaet.recipes.results import write_results
+from jaxaet.recipes.results import r_factors, write_results
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
-from jaxaet.recipes.series import finished, first_model, repaired_rounds, unchanged
+from jaxaet.recipes.series import check_tilts, finished, first_model, repaired_rounds, unchanged
 from jaxaet.recipes.suspicions import of_drift, of_images
 from jaxaet.recipes.vibrating import vibrating, vibration_of
 from jaxaet.restore import deconvolved
 from jaxaet.specimen import Atoms
 
+_BRIGHT = 0.99  # of all pixels are darker than the brightest
 TRUTH = ("angles", "drift", "vibration_direction", "vibration_amplitude", "vibration_width")
 
 
@@ -51,7 +52,7 @@ def run(config: RawFramesConfig, folder: RunFolder) -> dict:
     model, arrays = finished(config, folder, data, Poisson(), model, extent, losses, first)
     metrics: dict = {"atoms": len(model.atoms), "gain": found.gain, "readout_of_the_sum_counts": found.readout}
     metrics |= {"frames_left_out": int((~np.asarray(found.drift.kept)).sum()), "stage_seconds": folder.stage_seconds}
-    metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
+    metrics |= r_factors(data, arrays, Poisson())
     errors, angles = {}, None
     if truth is not None:
         compared, errors, angles = against_truth(*truth, model, found, kernel)
@@ -63,7 +64,14 @@ def run(config: RawFramesConfig, folder: RunFolder) -> dict:
 def load(config: RawFramesConfig) -> Frames:
     """The frames of the config, with the pixel size and angles that the config gives instead of the file's."""
     angles = None if config.data.angles_deg is None else np.deg2rad(np.asarray(config.data.angles_deg, float))
-    return load_frames(config.data.path, config.data.pixel_size_a, angles)
+    frames = load_frames(config.data.path, config.data.pixel_size_a, angles)
+    check_tilts(config.data.path, frames)
+    if np.quantile(frames.data, _BRIGHT) <= 0:
+        raise InputError(
+            f"The brightest pixels of {config.data.path} are not above 0, so they count no electrons; turn the sign, "
+            "or add the subtracted offset again."
+        )
+    return frames
 
 
 def microscope(config: RawFramesConfig, images: Images) -> Microscope:
@@ -89,13 +97,12 @@ def load_truth(file: Path) -> tuple[dict[str, np.ndarray], Atoms]:
 
 def against_truth(
     truth: dict[str, np.ndarray], atoms: Atoms, model: Model, found: Restored, kernel: StageVibration | None
-) -> tuple[dict, dict, np.ndarray]:
-    """Metrics against the truth that a simulation kept apart, the errors of the atoms, and the true angles in rad.
+) -> tuple[dict, dict, tuple[np.ndarray, np.ndarray] | None]:
+    """What `score` says, and metrics against more of the truth that a simulation kept apart.
 
     `kernel`: the vibration that was found first, if any.
     """
-    angles = np.deg2rad(truth["angles"])
-    metrics, errors = score(model, atoms, angles)
+    metrics, errors, angles = score(model, atoms, np.deg2rad(truth["angles"]))
     path = np.asarray(found.drift.path(truth["drift"].shape[2]), float) - truth["drift"]
     path -= path.mean(axis=(1, 2), keepdims=True)  # where an image lies as a whole is not drift
     metrics["drift_rms_error_pm"] = 100 * float(np.sqrt(np.mean(np.sum(path**2, axis=-1))))
@@ -124,5 +131,6 @@ def plan(config: RawFramesConfig) -> dict:
     images, count, ny, nx = frames.data.shape
     sampling = float(frames.grid.sampling)
     expected = int(min(ny * nx * sampling**2 * 0.1, config.refinement.max_atoms))
-    planned = estimate(images, (ny, nx), sampling, expected, 16.0, config)
+    thickness = config.reconstruction.thickness_a or 16.0
+    planned = estimate(images, (ny, nx), sampling, expected, thickness, config)
     return {"frames": f"{count} of each image", **planned}

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxaet.core import Images
-from jaxaet.inverse import Model
+from jaxaet.forward import count
+from jaxaet.inverse import Gaussian, Model, Poisson, r1_factor, r_factor
 from jaxaet.io import save_arrays, save_atoms
 from jaxaet.recipes.config import Config
 from jaxaet.recipes.config_file import dump_config
@@ -25,6 +29,20 @@ from jaxaet.viz import (
 )
 
 
+def r_factors(images: Images, arrays: dict, likelihood: Poisson | Gaussian) -> dict:
+    """The R factors in percent, of counts also those that a model without any fault would have, and how the fit ended.
+
+    Counting noise has strong Fourier coefficients where the specimen has none, so R is high even then.
+    """
+    found = {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
+    if isinstance(likelihood, Poisson):
+        mean = Images(jnp.asarray(arrays["images"]), images.angles, images.grid)
+        counts = count(mean, jax.random.key(0)).data
+        for name, factor in (("r1", r1_factor), ("r", r_factor)):
+            found[f"{name}_of_counting_percent"] = 100 * float(eqx.filter_jit(factor)(counts, mean.data))
+    return found
+
+
 def write_results(
     config: Config,
     folder: RunFolder,
@@ -33,12 +51,13 @@ def write_results(
     arrays: dict,
     metrics: dict,
     errors: dict,
-    true_angles,
+    angles: tuple[np.ndarray, np.ndarray] | None,
     more_figures: Sequence[tuple[str, str, Any]] = (),
 ) -> None:
     """Write atoms.extxyz, results.h5, the figures and report.html into the folder.
 
-    `more_figures`: (title, caption, figure) to come first.
+    `angles`: those found, turned onto the truth, and the true ones, rad. `more_figures`: (title, caption, figure) to
+    come first.
     """
     atoms, sampling = model.atoms, float(images.grid.sampling)
     positions, symbols = np.asarray(atoms.positions), list(atoms.symbols)
@@ -63,9 +82,13 @@ def write_results(
             {"pixel_size_a": sampling, "voxel_size_a": arrays["voxel_a"]},
         )
     listed = save_figures(folder, more_figures)
-    listed += draw_figures(folder, images, model, arrays, metrics, errors, true_angles, sigma)
+    listed += draw_figures(folder, images, model, arrays, metrics, errors, angles, sigma)
     view = atoms_view(positions, symbols, sigma, title="Refined atoms")
-    summary = f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %. {metrics['result']}"
+    counting = metrics.get("r1_of_counting_percent")
+    alone = "" if counting is None else f" (counting noise alone: {counting:.2f} %)"
+    summary = (
+        f"{len(atoms)} atoms from {len(data)} images; R1 = {metrics['r1_percent']:.2f} %{alone}. {metrics['result']}"
+    )
     provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
     write_report(
         folder.path / "report.html",
@@ -80,18 +103,19 @@ def write_results(
 
 
 def draw_figures(
-    folder, images: Images, model: Model, arrays: dict, metrics: dict, errors: dict, true_angles, sigma
+    folder, images: Images, model: Model, arrays: dict, metrics: dict, errors: dict, angles, sigma
 ) -> list:
     """Save the figures and list them as (title, caption, path)."""
     positions, symbols = np.asarray(model.atoms.positions), list(model.atoms.symbols)
     sampling, data, fitted = float(images.grid.sampling), np.asarray(images.data), np.asarray(arrays["images"])
     found = np.rad2deg(np.asarray(model.microscope.tilts.angles))
     nominal = np.rad2deg(np.asarray(images.angles))
-    true = None if true_angles is None else np.rad2deg(true_angles)
+    calibrated, true = (found, None) if angles is None else np.rad2deg(angles)
+    turned = "" if angles is None else " These are turned as a whole onto the truth, as for the score."
     figures = [
         ("Atoms", "Top and side view.", atoms_figure(positions, symbols, sigma)),
         ("Images", "Data, model and residual.", tilt_series_figure(data, fitted, sampling, found)),
-        ("Angles", "Nominal and found tilt angles.", angles_figure(nominal, found, true)),
+        ("Angles", f"Nominal and found tilt angles.{turned}", angles_figure(nominal, calibrated, true)),
         ("First volume", "Before tracing.", volume_figure(arrays["volume"], arrays["voxel_a"])),
         ("Convergence", "Loss after each step of all fits.", convergence_figure(arrays["losses"])),
     ]

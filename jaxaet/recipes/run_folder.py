@@ -30,9 +30,14 @@ def next_free(name: str) -> Path:
     return path
 
 
+def holds_run(path: Path) -> bool:
+    """Whether `jaxaet run` wrote the folder."""
+    return all((Path(path) / name).is_file() for name in OWN_FILES)
+
+
 def saved_config(path: Path) -> AnyConfig:
     """The configuration of a run folder; `InputError` if the folder holds no run."""
-    if not all((Path(path) / name).is_file() for name in OWN_FILES):
+    if not holds_run(path):
         raise InputError(f"{path} holds no run to resume; allowed a folder that `jaxaet run` wrote; correct the path.")
     return load_config(Path(path) / "config.yaml")
 
@@ -68,9 +73,10 @@ class RunFolder:
         path = Path(path)
         provenance = begun(path, config) if resume else {}
         if not resume and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            resuming = f", or go on with a stopped run by `jaxaet run --resume {path}`" if holds_run(path) else ""
             raise InputError(
                 f"{path} exists already and nothing is overwritten; allowed a new or empty folder; "
-                f"give another --out, or go on with a stopped run by `jaxaet run --resume {path}`."
+                f"give another --out{resuming}."
             )
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:

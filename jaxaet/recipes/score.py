@@ -12,11 +12,15 @@ _MATCH = 0.8  # Å, farther from every true atom than this is no match
 _MIRROR = np.array([1.0, 1.0, -1.0])
 
 
-def score(model: Model, truth: Atoms, true_angles: np.ndarray | None) -> tuple[dict, dict[str, np.ndarray]]:
-    """Metrics against the truth, and the errors (n, 3) in Å of the matched atoms of each true species.
+def score(
+    model: Model, truth: Atoms, true_angles: np.ndarray | None
+) -> tuple[dict, dict[str, np.ndarray], tuple[np.ndarray, np.ndarray] | None]:
+    """Metrics against the truth, the errors (n, 3) in Å of the matched atoms of each true species, and the angles.
+
+    The angles are those found and the true ones, both (k, 3) rad, or None where the true ones are unknown.
 
     The found atoms are turned and moved as a whole onto the true ones, and mirrored along the beam if that is nearer:
-    where angles were found from the images alone, nothing tells the two hands apart.
+    where angles were found from the images alone, nothing tells the two hands apart. The found angles turn along.
     """
     found, true = np.asarray(model.atoms.positions, float), np.asarray(truth.positions, float)
     trials = [_align(found * hand, true) for hand in (np.ones(3), _MIRROR)]
@@ -40,12 +44,13 @@ def score(model: Model, truth: Atoms, true_angles: np.ndarray | None) -> tuple[d
     named = model.atoms.symbols[index[matched]] == truth.symbols[matched]
     metrics["species_right_percent"] = 100 * float(named.mean()) if matched.any() else 0.0
     metrics["mirrored_along_beam"] = mirrored
+    compared = None
     if true_angles is not None:
         angles = np.asarray(model.microscope.tilts.angles, float) * np.where(mirrored, [1, -1, -1], 1)
         turned = euler_angles(jnp.asarray(rotation @ np.asarray(rotation_matrix(jnp.asarray(angles)))))
-        error = np.rad2deg(np.asarray(turned) - np.asarray(true_angles))
-        metrics["angle_rms_error_deg"] = float(np.sqrt(np.mean(error**2)))
-    return metrics, errors
+        compared = np.asarray(turned), np.asarray(true_angles)
+        metrics["angle_rms_error_deg"] = float(np.sqrt(np.mean(np.rad2deg(compared[0] - compared[1]) ** 2)))
+    return metrics, errors, compared
 
 
 def _align(found: np.ndarray, true: np.ndarray):

@@ -1,12 +1,13 @@
 """The stages that turn a tilt series into atoms with error bars, each kept in the run folder."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxaet.core import Images, InputError, rotation_matrix
+from jaxaet.core import Frames, Images, InputError, rotation_matrix
 from jaxaet.instrument import Beam, Microscope, StageVibration, Tilts
 from jaxaet.inverse import (
     LARGEST,
@@ -30,6 +31,7 @@ from jaxaet.specimen import Atoms
 
 Adjust = Callable[[Model], Model]
 
+_FEWEST, _SMALLEST = 3, 16  # tilts, and pixels on a side
 _VOXELS = 5e8  # of the first volume
 _ROUND_STEPS = 6
 _ON_FRAME = 0.2  # of the mean brightness: a brighter edge belongs to a specimen that goes on beyond it
@@ -196,6 +198,19 @@ def error_bars(model: Model, images: Images, likelihood, config: Config) -> np.n
         spread = float(2 * eqx.filter_jit(lambda p: p.loss(p.leaves))(problem) / images.data.size)
     parameters = sum(value.size for value in problem.pack(problem.leaves).values())
     return spread * (fisher(problem) if parameters <= LARGEST else isolated_bound(problem))
+
+
+def check_tilts(path: Path, series: Images | Frames) -> None:
+    """Raises `InputError` for a series that cannot show atoms in three dimensions."""
+    count, (rows, columns) = len(series.data), series.grid.shape
+    if count < _FEWEST:
+        raise InputError(f"{path} has {count} tilt{'s' * (count > 1)}; 3D needs at least {_FEWEST}, so add more.")
+    if np.ptp(np.asarray(series.angles), axis=0).max() < 1e-3:
+        raise InputError(f"All images of {path} have the same angle; 3D needs different tilts.")
+    if min(rows, columns) < _SMALLEST:
+        raise InputError(
+            f"{path} has images of {rows} × {columns} pixels; allowed {_SMALLEST} and more on either side."
+        )
 
 
 def default_extent(images: Images, config: Config) -> tuple[float, float, float]:

@@ -3,17 +3,17 @@
 import equinox as eqx
 import numpy as np
 
-from jaxaet.core import Images, InputError
+from jaxaet.core import Images
 from jaxaet.instrument import AnnularDetector, Beam, Microscope, Tilts
 from jaxaet.inverse import Poisson
 from jaxaet.io import TiltSeries, check_counts, load_tilt_series
 from jaxaet.recipes.config import TiltSeriesConfig
 from jaxaet.recipes.pipeline import dark_level, likelihood_of
 from jaxaet.recipes.planning import estimate
-from jaxaet.recipes.results import write_results
+from jaxaet.recipes.results import r_factors, write_results
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
-from jaxaet.recipes.series import default_extent, solve_series
+from jaxaet.recipes.series import check_tilts, default_extent, solve_series
 from jaxaet.recipes.suspicions import of_images
 from jaxaet.restore import centre_of_mass, common_line
 
@@ -30,13 +30,13 @@ def run(config: TiltSeriesConfig, folder: RunFolder) -> dict:
     folder.warn(of_images(images))
     model, arrays = solve_series(config, folder, images, microscope(config, images), likelihood)
     metrics: dict = {"atoms": len(model.atoms), "likelihood": type(likelihood).__name__.lower()}
-    metrics |= {"r1_percent": 100 * arrays["r1"], "r_percent": 100 * arrays["r"], "result": arrays["result"]}
-    errors: dict = {}
-    truth_angles = None if series.truth_angles is None else np.asarray(series.truth_angles)
+    metrics |= r_factors(images, arrays, likelihood)
+    errors, angles = {}, None
     if series.truth is not None:
-        compared, errors = score(model, series.truth, truth_angles)
+        known = None if series.truth_angles is None else np.asarray(series.truth_angles)
+        compared, errors, angles = score(model, series.truth, known)
         metrics |= compared
-    write_results(config, folder, images, model, arrays, metrics, errors, truth_angles)
+    write_results(config, folder, images, model, arrays, metrics, errors, angles)
     return metrics
 
 
@@ -44,12 +44,7 @@ def load(config: TiltSeriesConfig) -> TiltSeries:
     """The series of the config, with the pixel size and angles that the config gives instead of the file's."""
     angles = None if config.data.angles_deg is None else np.deg2rad(np.asarray(config.data.angles_deg, float))
     series = load_tilt_series(config.data.path, config.data.pixel_size_a, angles)
-    if len(series.images.data) < 3:
-        raise InputError(
-            f"{config.data.path} holds {len(series.images.data)} images; 3D needs at least 3 tilts, so add more."
-        )
-    if np.ptp(np.asarray(series.images.angles), axis=0).max() < 1e-3:
-        raise InputError(f"All images of {config.data.path} have the same angle; 3D needs different tilts.")
+    check_tilts(config.data.path, series.images)
     return series
 
 

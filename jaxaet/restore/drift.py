@@ -55,10 +55,9 @@ def find_drift(frames: Frames) -> Drift:
     count = data.shape[1]
     if count < 3:
         return Drift.none(frames)
-    found = []
-    for index, image in enumerate(data):
-        shifts = _shifts(image)
-        kept = _on_one_line(shifts)
+    found, of_images = [], [_shifts(image) for image in data]
+    away = np.stack([_from_line(shifts) for shifts in of_images])
+    for index, (shifts, kept) in enumerate(zip(of_images, _right(away), strict=True)):
         if kept.sum() < 3:
             raise InputError(
                 f"Of {count} frames of image {index} (counted from 0) only {kept.sum()} follow one drift; at least 3 "
@@ -108,14 +107,20 @@ def _shifts(image: Float[np.ndarray, "f ny nx"]) -> Float[np.ndarray, "f 2"]:
     return between[midst, :, ::-1]
 
 
-def _on_one_line(shifts: Float[np.ndarray, "f 2"]) -> Bool[np.ndarray, " f"]:
-    """Which frames lie on the line that half of them agree on, by repeated medians."""
+def _from_line(shifts: Float[np.ndarray, "f 2"]) -> Float[np.ndarray, " f"]:
+    """How far in pixels each frame lies from the line that half of them agree on, by repeated medians."""
     time = np.arange(len(shifts))
     slope, start = np.transpose([tuple(scipy.stats.siegelslopes(values, time)) for values in shifts.T])
-    away = np.linalg.norm(shifts - (start + slope * time[:, None]), axis=1)
-    spread = scipy.stats.median_abs_deviation(away) / _NORMAL
-    far = scipy.stats.t.isf(_RARE, len(shifts) - 2)  # few frames do not say well how much they spread
-    return away <= np.clip(np.median(away) + far * spread, _LEAST, _MOST)
+    return np.linalg.norm(shifts - (start + slope * time[:, None]), axis=1)
+
+
+def _right(away: Float[np.ndarray, "k f"]) -> Bool[np.ndarray, "k f"]:
+    """Which frames are not too far from their line. No image counts as less spread than the median image."""
+    middle = np.median(away, axis=1, keepdims=True)
+    spread = np.median(np.abs(away - middle), axis=1, keepdims=True) / _NORMAL
+    spread = np.maximum(spread, np.median(spread))
+    far = scipy.stats.t.isf(_RARE, away.shape[1] - 2)  # few frames do not say well how much they spread
+    return away <= np.clip(middle + far * spread, _LEAST, _MOST)
 
 
 def _line(shifts: Float[np.ndarray, "f 2"], kept: Bool[np.ndarray, " f"]) -> tuple:

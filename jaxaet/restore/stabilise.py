@@ -62,7 +62,7 @@ def frame_noise(frames: Frames, drift: Drift) -> tuple[float, float]:
     count = int(frames.data.shape[1])
     if count < 3:
         raise InputError(
-            f"Of each image there are {count} frames; noise shows between at least 3, so give more of them, "
+            f"Noise shows between at least 3 frames of each image, and here are {count}; give more of them, "
             "or the rms read-out noise (readout_counts)."
         )
     alone = np.eye(count, dtype=bool)

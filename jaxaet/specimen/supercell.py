@@ -95,10 +95,12 @@ def index_sheet(positions: Float[np.ndarray, "n 3"], symbols: np.ndarray, pair: 
     if not np.isfinite(positions).all():
         raise InputError("The sheet has positions that are not finite; correct or leave out those atoms.")
     metal = np.flatnonzero(np.isin(symbols, METALS))
+    there = sorted(set(symbols[metal]))
     for name in pair:
-        if not (symbols == name).any():
+        if name not in there:
             raise InputError(
-                f"There is no {name} in the sheet; allowed {', '.join(METALS)}; name the two metals there."
+                f"There is no {name} in the sheet, whose metals are {', '.join(there) or 'none'}; allowed two of "
+                f"{', '.join(METALS)} that are there; name those, or give another sheet."
             )
     if len(metal) < FEWEST or len(metal) == len(positions):
         raise InputError(

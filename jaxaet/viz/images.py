@@ -52,7 +52,7 @@ def tilt_series_figure(
 def _tilt_title(k: int, angles: Float[np.ndarray, "3"]) -> str:
     # Adding zero turns the -0.0 of rounding into 0.0.
     z, y, x = np.round(angles, 1) + 0.0
-    return f"{k + 1}:  {z:.1f}, {y:.1f}, {x:.1f}°".replace("-", "−")
+    return f"{k}:  {z:.1f}, {y:.1f}, {x:.1f}°".replace("-", "−")
 
 
 def _compare(part, data, model, pixel_size, angles) -> None:
@@ -97,7 +97,7 @@ def before_after_figure(
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes, (k, one, other) in zip(grid, rows, strict=True):
         limit = float(np.percentile(np.abs(other - one), 99.9)) or 1.0
-        show_image(axes[0], one, names[0] if len(before) == 1 else f"{k + 1}: {names[0]}")
+        show_image(axes[0], one, names[0] if len(before) == 1 else f"{k}: {names[0]}")
         show_image(axes[1], other, names[1])
         show_image(axes[2], other - one, f"difference, ±{limit:.3g}", (-limit, limit), "RdBu_r")
     add_scale_bar(grid[0, 0], rows[0][1].shape, float(pixel_size))

@@ -53,7 +53,7 @@ def angles_figure(
     nominal, calibrated = np.asarray(nominal_deg, float), np.asarray(calibrated_deg, float)
     reference = nominal if truth_deg is None else np.asarray(truth_deg, float)
     below = "calibrated − nominal (°)" if truth_deg is None else "calibrated − true (°)"
-    images = np.arange(1, len(nominal) + 1)
+    images = np.arange(len(nominal))
     figure = new_figure(4.0)
     grid = figure.subplots(2, 3, sharex=True, height_ratios=(1.3, 1))
     for column, name in enumerate("ZYX"):

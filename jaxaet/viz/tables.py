@@ -28,6 +28,8 @@ NAMES = {
     "cramer_rao_xyz": "Cramér-Rao bound along x, y, z",
     "r": "R factor",
     "r1": "R1 factor",
+    "r_of_counting": "R factor of counting noise alone",
+    "r1_of_counting": "R1 factor of counting noise alone",
 }
 MOST_ITEMS = 24
 

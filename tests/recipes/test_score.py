@@ -36,10 +36,13 @@ def test_frame_and_hand_are_undone(truth, hand):
     positions = np.asarray(truth.positions) + noise
     moved = turn.apply(positions) * [1, 1, hand] + [0.2, 0.1, -0.1]
     angles = Rotation.from_matrix(turn.as_matrix() @ matrices(true_angles)).as_euler("ZYX") * [1, hand, hand]
-    metrics, errors = score(model_of(moved, angles), truth, true_angles)
+    metrics, errors, compared = score(model_of(moved, angles), truth, true_angles)
     assert metrics["mirrored_along_beam"] is (hand == -1)
     np.testing.assert_allclose(metrics["rmsd_pm"]["Si"], 100 * np.sqrt((noise**2).sum(axis=1).mean()), rtol=0.03)
     assert metrics["angle_rms_error_deg"] < 0.1
+    turned, true = compared
+    np.testing.assert_array_equal(true, true_angles)
+    assert np.rad2deg(np.abs(turned - true).max()) < 0.2
     assert metrics["atoms_found_percent"] == 100
     assert metrics["atoms_spurious"] == 0
     assert errors["Si"].shape == (len(truth), 3)
@@ -47,6 +50,6 @@ def test_frame_and_hand_are_undone(truth, hand):
 
 def test_missing_and_spurious_atoms_are_counted(truth):
     positions = np.concatenate([np.asarray(truth.positions)[2:], [[30.0, 0, 0]]])
-    metrics, _ = score(model_of(positions, np.zeros((3, 3))), truth, None)
+    metrics, *_ = score(model_of(positions, np.zeros((3, 3))), truth, None)
     assert metrics["atoms_found"]["Si"] == len(truth) - 2
     assert metrics["atoms_spurious"] == 1
