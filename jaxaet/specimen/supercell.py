@@ -86,7 +86,7 @@ def interface_cell(
             "rows or columns, or a larger sheet."
         )
     periods = {start: _periods(lattice, metals, first, total, start, columns) for start in fitting}
-    start = min(fitting, key=lambda s: float(np.std(periods[s], axis=0).max()))
+    start = min(fitting, key=lambda s: round(float(np.std(periods[s], axis=0).max()), 6))  # of equal ones the first
     return _closed(atoms, lattice, first, start, rows, columns, periods[start])
 
 

@@ -54,8 +54,8 @@ def nowhere(atoms):
 CASES = {
     "crowded": (lambda: crowded(junction()), [], "of the sheet are 0.50 Å apart; allowed at least 1 Å"),
     "gilded": (lambda: gilded(junction()), ["data.sigma_pm={Mo: 4, S: 15, W: 6, Se: 15, Au: 5}"], "['Au'] are not in"),
-    "without error bars": (lambda: gilded(junction()), [], "data.sigma_pm says nothing of ['Au']"),
-    "valence": (lambda: gilded(junction()), ["lattice.energy=valence"], "data.sigma_pm says nothing of ['Au']"),
+    "without error bars": (lambda: gilded(junction()), [], "data.sigma_pm says nothing of Au"),
+    "valence": (lambda: gilded(junction()), ["lattice.energy=valence"], "data.sigma_pm says nothing of Au"),
     "one crystal": (lambda: monolayer("MoS2", 30.0), [], "no W in the sheet"),
     "too large a strip": (junction, ["supercell.rows=[20, 20]"], "give fewer rows or columns, or a larger sheet"),
     "nowhere": (lambda: nowhere(junction()), [], "not finite"),

@@ -49,7 +49,7 @@ def test_tilt_series_shows_every_image_with_y_upwards():
         image = axes[k].images[0]
         np.testing.assert_array_equal(image.get_array(), data[k])
         assert image.origin == "lower"
-    assert axes[0].get_title() == "1:  0.0, −30.0, 0.0°"
+    assert axes[0].get_title() == "0:  0.0, −30.0, 0.0°"
     assert axes[0].texts[0].get_text() == "1 Å"
 
 
