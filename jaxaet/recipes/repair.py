@@ -72,20 +72,26 @@ def pruned(model: Model, config: Config, extent) -> tuple[Atoms, np.ndarray]:
 
     Raises `InputError` when none is left.
     """
-    atoms, tilts, grid = model.atoms, model.microscope.tilts, model.microscope.grid
+    atoms = model.atoms
     weights, positions = np.asarray(atoms.composition[:, 0]), np.asarray(atoms.positions)
     nothing = InputError("No atom is left that explains the images; check the angles and the specimen's species.")
     if not (weights > 0).any():
         raise nothing
     kept = weights > config.tracing.min_weight * typical_weights(atoms, config, model.microscope).min()
     kept &= np.all(np.abs(positions) < 0.5 * np.asarray(extent), axis=1)
-    pixels = np.asarray(grid.pixels(project(atoms.positions, tilts.angles) + tilts.shifts[:, None]))
-    inside = np.all((pixels > 0) & (pixels < np.array(grid.shape[::-1]) - 1), axis=-1)
-    kept &= inside.sum(axis=0) >= _VIEWS
+    kept &= views(model) >= _VIEWS
     if not kept.any():
         raise nothing
     positions, weights, count = merge_close(positions[kept], weights[kept], config.tracing.min_distance_a)
     return Atoms(positions, weights[:, None], 0.0, atoms.species, atoms.species_u2), count > 1
+
+
+def views(model: Model) -> np.ndarray:
+    """In how many images the centre of each atom lies, (n,)."""
+    tilts, grid = model.microscope.tilts, model.microscope.grid
+    pixels = np.asarray(grid.pixels(project(model.atoms.positions, tilts.angles) + tilts.shifts[:, None]))
+    inside = np.all((pixels > 0) & (pixels < np.array(grid.shape[::-1]) - 1), axis=-1)
+    return inside.sum(axis=0)
 
 
 def typical_weights(atoms: Atoms, config: Config, microscope: Microscope) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxaet.io import TiltSeries, check_counts, load_tilt_series
 from jaxaet.recipes.config import TiltSeriesConfig
 from jaxaet.recipes.pipeline import dark_level, likelihood_of
 from jaxaet.recipes.planning import estimate
+from jaxaet.recipes.repair import views
 from jaxaet.recipes.results import r_factors, write_results
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.score import score
@@ -29,7 +30,9 @@ def run(config: TiltSeriesConfig, folder: RunFolder) -> dict:
         check_counts(images)
     folder.warn(of_images(images))
     model, arrays = solve_series(config, folder, images, microscope(config, images), likelihood)
-    metrics: dict = {"atoms": len(model.atoms), "likelihood": type(likelihood).__name__.lower()}
+    in_every_image = int((views(model) == len(images.data)).sum())
+    metrics: dict = {"atoms": len(model.atoms), "atoms_in_every_image": in_every_image}
+    metrics |= {"likelihood": type(likelihood).__name__.lower()}
     metrics |= r_factors(images, arrays, likelihood)
     errors, angles = {}, None
     if series.truth is not None:
