@@ -19,17 +19,30 @@ class Descent(NamedTuple):
         return cls(jnp.zeros_like(like), jnp.zeros_like(like), jnp.ones((), like.dtype))
 
 
+def transfer_function(kernel: Float[Array, "px py pz"]) -> Float[Array, "hz py px"]:
+    """The real transform of an even kernel on the padded grid, with its axes in the order of `convolved`."""
+    return jnp.fft.rfftn(kernel).real.T
+
+
 def convolved(
-    volume: Float[Array, "nx ny nz"], transfer: Float[Array, "ax ay az"], padded: tuple[int, ...]
+    volume: Float[Array, "nx ny nz"], transfer: Float[Array, "hz py px"], padded: tuple[int, ...]
 ) -> Float[Array, "nx ny nz"]:
-    """The volume convolved with the kernel of a real transfer function on the padded grid."""
+    """The volume convolved with the kernel of a `transfer_function` on the padded grid.
+
+    One axis is padded after the other, so that no transform runs over lines that are empty or thrown away.
+    """
     nx, ny, nz = volume.shape
-    return jnp.fft.irfftn(jnp.fft.rfftn(volume, s=padded) * transfer, s=padded)[:nx, :ny, :nz]
+    px, py, pz = padded
+    along_z = jnp.fft.rfft(volume, n=pz).transpose(2, 0, 1)
+    along_y = jnp.fft.fft(along_z, n=py).transpose(0, 2, 1)
+    along_y = jnp.fft.ifft(jnp.fft.fft(along_y, n=px) * transfer)[..., :nx]
+    along_z = jnp.fft.ifft(along_y.transpose(0, 2, 1))[..., :ny]
+    return jnp.fft.irfft(along_z.transpose(1, 2, 0), n=pz)[..., :nz]
 
 
 def descended(
     state: Descent,
-    transfer: Float[Array, "ax ay az"],
+    transfer: Float[Array, "hz py px"],
     target: Float[Array, "nx ny nz"],
     padded: tuple[int, ...],
     accelerated: bool,

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from scipy.fft import next_fast_len
 
 from jaxaet.core import Grid, InputError, rotation_matrix
-from jaxaet.tomography.descent import Descent, descended
+from jaxaet.tomography.descent import Descent, descended, transfer_function
 
 BLOCK = 25  # iterations between two looks at the fine grid
 _LARGEST = 640  # voxels along a side of the fine grid
@@ -104,7 +104,7 @@ class GenfireState(NamedTuple):
 
     descent: Descent
     values: Complex[Array, " h"]
-    transfer: Float[Array, "ax ay az"]
+    transfer: Float[Array, "hz py px"]
     target: Float[Array, "nx ny nz"]
     best: Float[Array, "nx ny nz"]
     error: Float[Array, ""]
@@ -211,7 +211,7 @@ class GenfireSystem(eqx.Module):
         target = jnp.fft.irfftn((mask * values).reshape(half), s=full)
         target = jnp.roll(target, tuple(n // 2 for n in self.shape), axis=(0, 1, 2))
         nx, ny, nz = self.shape
-        return jnp.fft.rfftn(kernel).real, target[:nx, :ny, :nz]
+        return transfer_function(kernel), target[:nx, :ny, :nz]
 
 
 def _nyquist(grid: Grid, sampling: Float[Array, ""] | float) -> Float[Array, ""]:

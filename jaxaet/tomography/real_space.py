@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from scipy.fft import next_fast_len
 
 from jaxaet.core import Grid, Images, InputError, rotation_matrix
-from jaxaet.tomography.descent import Descent, convolved, descended
+from jaxaet.tomography.descent import Descent, convolved, descended, transfer_function
 
 BLOCK = 10  # iterations between two looks at what is left
 _REACH = 5.0  # standard deviations of the kernel after which the padding may end
@@ -119,7 +119,7 @@ class RealSpaceSystem(eqx.Module):
     width: Float[Array, ""]
     angles: Float[Array, "k 3"]
     grid: Grid
-    transfer: Float[Array, "ax ay az"]
+    transfer: Float[Array, "hz py px"]
     sampling: Float[Array, ""]
     shape: tuple[int, int, int] = eqx.field(static=True)
     padded: tuple[int, ...] = eqx.field(static=True)
@@ -128,7 +128,7 @@ class RealSpaceSystem(eqx.Module):
     def of(cls, method, width: float, angles, grid: Grid, shape: tuple[int, int, int], sampling: float):
         """The system of a method with Gaussians of `width` Å."""
         padded = _padded_shape(shape, sampling, width, np.asarray(angles))
-        transfer = _kernel_transfer(angles, width, padded, sampling, grid.sampling).real
+        transfer = _kernel_transfer(angles, width, padded, sampling, grid.sampling)
         voxel = jnp.asarray(sampling, grid.sampling.dtype)
         return cls(method, jnp.asarray(width, voxel.dtype), angles, grid, transfer, voxel, shape, padded)
 
@@ -230,4 +230,4 @@ def _kernel(angles, width, axes, pixel):
 
     start = jnp.zeros(tuple(len(axis) for axis in axes), width.dtype)
     kernel = jax.lax.scan(add, start, rotation_matrix(angles))[0] * pixel**2 / (4 * jnp.pi * width**2)
-    return jnp.fft.rfftn(kernel)
+    return transfer_function(kernel)

@@ -227,11 +227,24 @@ def test_a_shifted_image_is_found_and_alignment_mends_the_volume(sheet):
     assert left[2] - left[0] < 0.6 * (left[1] - left[0])
 
 
+@pytest.mark.parametrize("padded", [(8, 10, 12), (9, 11, 7)])
+def test_convolution_with_an_even_kernel_is_the_sum_over_its_shifts(padded):
+    from jaxaet.tomography.descent import convolved, transfer_function
+
+    random, shape = np.random.default_rng(2), (4, 5, 3)
+    volume, half = random.normal(size=shape), random.normal(size=padded)
+    kernel = half + np.roll(np.flip(half), 1, axis=(0, 1, 2))
+    whole = np.pad(volume, [(0, p - n) for p, n in zip(padded, shape, strict=True)])
+    expected = sum(whole[index] * np.roll(kernel, index, axis=(0, 1, 2)) for index in np.ndindex(*shape))
+    found = convolved(jnp.asarray(volume), transfer_function(jnp.asarray(kernel)), padded)
+    np.testing.assert_allclose(found, expected[:4, :5, :3], rtol=1e-10, atol=1e-10)
+
+
 def test_descent_from_the_solution_stays_there():
     """Where the gradient is zero, or points out of the positive volumes, nothing moves."""
     from jaxaet.tomography.descent import descended
 
-    transfer = jnp.ones((8, 8, 5))
+    transfer = jnp.ones((5, 8, 8))
     target = jnp.asarray(np.random.default_rng(3).normal(size=(4, 4, 4)))
     state = Descent(jnp.maximum(target, 0), jnp.maximum(target, 0), jnp.asarray(2.0))
     for accelerated in (True, False):
