@@ -100,7 +100,7 @@ def plan(config: ConfigFile, overrides: Overrides = None) -> None:
         typer.echo(f"{name:<{width}}  {value}")
     from jaxaet.cli.doctor import memory_gb
 
-    if planned["peak_memory_gb"] > memory_gb():
+    if planned.get("peak_memory_gb", 0) > memory_gb():
         typer.echo(f"Warning: that is more memory than the {memory_gb():.3g} GB of this machine.")
 
 

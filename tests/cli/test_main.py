@@ -170,6 +170,8 @@ def test_plan_prints_what_the_recipe_foresees(here, recipe):
     recipe.plan = lambda config: {"images": {"shape": config.instrument.image_pixels}, "minutes": 3}
     result = command("plan", "ok.yaml", "--set", "instrument.image_pixels=[64, 32]")
     assert result.output.splitlines() == ["images.shape  (64, 32)", "minutes       3"]
+    recipe.plan = lambda config: {"peak_memory_gb": 1e9}
+    assert "Warning: that is more memory than" in command("plan", "ok.yaml").output
 
 
 def test_init_copies_valid_examples_and_overwrites_nothing(here):

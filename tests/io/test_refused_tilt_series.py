@@ -55,10 +55,13 @@ NPZ = {  # what is wrong: (changes to a complete file, words of the sentence)
     "NaN": ({"projections": changed(3, np.nan)}, ["NaN or infinite", "image 3 "]),
     "infinite": ({"projections": changed([1, 4], np.inf)}, ["NaN or infinite", "images 1, 4 "]),
     "all NaN": ({"projections": np.full((5, 4, 4), np.nan)}, ["images 0, 1, 2 and 2 more"]),
+    "beyond": ({"projections": changed((3, 0, 0), 1e20)}, ["or beyond 1e+15", "image 3 "]),
+    "spike": ({"projections": changed((1, 5, 5), 1e9)}, ["a pixel of 1e+09 in image 1 ", "beside them"]),
     "constant": ({"projections": changed(2, 7.0)}, ["same value", "image 2 "]),
     "black": ({"projections": np.zeros((5, 4, 4), int)}, ["same value", "images 0, 1, 2 and 2 more"]),
 }
 FILES = {  # name of the file: (writer, words of the sentence)
+    "nothing.npz": (lambda path: np.savez(path), ["holds nothing", "raw frames as frames"]),
     "model.npz": (write_model_only, ["no images", "atoms_A, species", "projections"]),
     "sizes.tif": (write_two_sizes_tiff, ["different sizes", "(8, 8), (6, 6)"]),
     "sizes.mat": (write_two_sizes_mat, ["different sizes", "(8, 8), (6, 6)"]),

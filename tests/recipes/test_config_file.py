@@ -46,6 +46,7 @@ BAD = {  # text: (line, key, words of the message)
     T + "specimen:\n  species:\n  - Fe\n  - pt\n": (5, "specimen.species[2]", "did you mean Pt?"),
     T + "specimen: {species: []}\n": (2, "specimen.species", "found []"),
     T + "specimen: {species: [Si, Si]}\n": (2, "specimen.species", "each once"),
+    "recipe: phonons_interface\ndata: {sigma_pm: 3}\n": (2, "data.sigma_pm", "a block of names, each with"),
     T + "data: {path: /no/such/file.npz}\n": (2, "data.path", "no file at /no/such/file.npz"),
     T + "data: {angles_deg: [1, [1, 2, 3]]}\n": (2, "data.angles_deg", "a list of 3 items"),
 }  # fmt: skip
@@ -88,6 +89,9 @@ def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path):
     (tmp_path / "heterojunction.yaml").touch()
     with pytest.raises(InputError, match=r"hetrojunction\.yaml: found no such file.*did you mean .*/het"):
         load_config(tmp_path / "hetrojunction.yaml")
+    (tmp_path / "heterojunction.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="found a file that is not text; allowed a YAML file; `jaxaet init"):
+        load_config(tmp_path / "heterojunction.yaml")
     with pytest.raises(InputError, match="found a folder"):
         load_config(tmp_path)
 
@@ -97,6 +101,8 @@ def test_a_bad_override_is_named_by_itself(tmp_path):
     text = "recipe: heterojunction\n"
     assert refusal(path, text, ["seed=many"])[0].startswith("--set seed=many: seed: found")
     assert "key.path=value" in refusal(path, text, ["tracing.rounds"])[0]
+    inner = "instrument.detector_inner_mrad=300"
+    assert refusal(path, text, ["seed=1", inner])[0].startswith(f"--set {inner}: instrument: found detector_inner")
     assert "a block there" in refusal(path, text, ["recipe.x=1"])[0]
     assert "not YAML" in refusal(path, text, ["seed=[1"])[0]
 

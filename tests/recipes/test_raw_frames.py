@@ -17,6 +17,7 @@ from jaxaet.recipes import raw_frames
 from jaxaet.recipes.config import RawFramesConfig
 from jaxaet.recipes.config_file import load_config
 from jaxaet.recipes.run_folder import RunFolder
+from jaxaet.restore import find_drift
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "heterojunction_raw.yaml"
 SHAPE, SAMPLING, DOSE = (84, 84), 0.32, 6e5
@@ -96,9 +97,31 @@ def test_stages_can_be_left_out_and_exchanged(frames, tmp_path):
     assert float(found.images.data.mean()) < float(found.counts.data.mean())
 
 
+def test_no_sound_frame_is_left_out_where_the_other_three_happen_to_agree(frames):
+    """Three of four frames often lie on one line to a hundredth of a pixel; that does not make the fourth wrong."""
+    assert bool(find_drift(raw_frames.load(config_of(frames))).kept.all())
+
+
 def test_drift_anywhere_but_first_is_refused(frames):
     with pytest.raises(InputError, match="allowed drift as the first"):
         config_of(frames, "restoration.stages=[denoise, drift]")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data, angles: (data[:1], angles[:1]), "has 1 tilt; 3D needs at least 3"),
+        (lambda data, angles: (data[:, :, :9, :9], angles), "images of 9 × 9 pixels; allowed 16 and more"),
+        (lambda data, angles: (data, 0 * angles), "the same angle"),
+        (lambda data, angles: (data - data.max() - 1.0, angles), "count no electrons; turn the sign"),
+    ],
+)
+def test_frames_that_show_no_atoms_are_refused_before_any_work(frames, tmp_path, change, words):
+    with h5py.File(frames / "raw.h5") as file:
+        data, angles = change(file["frames"][()].astype(float), file["angles_deg"][()])
+    np.savez(tmp_path / "raw.npz", frames=data, angles_deg=angles, pixel_size_A=0.32)
+    with pytest.raises(InputError, match=words):
+        raw_frames.plan(config_of(frames, f"data.path={tmp_path / 'raw.npz'}"))
 
 
 def test_a_file_that_is_no_truth_is_refused_before_any_work(frames, tmp_path):

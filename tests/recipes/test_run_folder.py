@@ -77,7 +77,7 @@ def test_a_checkpoint_holds_only_arrays_numbers_and_texts(tmp_path, config):
 def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path, config):
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "notes.txt" / "below"):
-        with pytest.raises(InputError, match="--out"):
+        with pytest.raises(InputError, match=r"give another --out\."):
             RunFolder.create(path, config, quiet=True)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"
