@@ -13,6 +13,7 @@ from jaxaet.core import InputError
 from jaxaet.phonons import ForceConstants
 from jaxaet.specimen import Atoms, Crystal
 
+BESIDE = ("FORCE_SETS", "FORCE_CONSTANTS", "force_constants.hdf5")  # what phonopy takes of its own accord
 Forces = Callable[[Crystal], Float[Array, "n 3"] | Float[np.ndarray, "n 3"]]
 
 
@@ -105,7 +106,8 @@ def load_phonons(
     named = [file for file in (yaml, constants, sets) if file is not None]
     for file in named:
         if not file.is_file():
-            raise InputError(f"There is no file {file}; correct the path.")
+            found = "a folder" if file.is_dir() else "nothing"
+            raise InputError(f"There is {found} at {file}; allowed a file that exists; correct the path.")
     try:
         with contextlib.chdir(yaml.parent):  # where phonopy looks for files of its own accord
             loaded = phonopy.load(
@@ -117,11 +119,17 @@ def load_phonons(
                 log_level=0,
             )
     except Exception as error:  # phonopy raises whatever its parsers do
-        names = " with ".join(file.name for file in named)
+        beside = [yaml.parent / name for name in BESIDE]
+        names = " with ".join(file.name for file in dict.fromkeys((*named, *(f for f in beside if f.is_file()))))
         raise InputError(
             f"{names} in {yaml.parent} cannot be read by phonopy ({' '.join(str(error).split())}); give the files "
             "of one finished phonopy run."
         ) from None
+    if loaded.force_constants is None:
+        raise InputError(
+            f"{yaml} holds no force constants; put {', '.join(BESIDE[:-1])} or {BESIDE[-1]} of the same run beside it, "
+            "or name the file."
+        )
     return from_phonopy(loaded)
 
 
@@ -140,7 +148,7 @@ def displaced_constants(
     for entry in result.dataset["first_atoms"]:
         moves = np.zeros((len(larger), 3))
         moves[order[entry["number"]]] = entry["displacement"]
-        entry["forces"] = np.asarray(forces(larger.moved(larger.atoms.positions + moves)), float)[order]
+        entry["forces"] = _checked(forces, larger.moved(larger.atoms.positions + moves))[order]
     result.produce_force_constants(show_drift=False)
     result.symmetrize_force_constants()
     return _in_cells(result, crystal)
@@ -168,12 +176,12 @@ def fitted_constants(
     )
     order = _order(result, crystal, supercell)
     larger = crystal.repeated(supercell)
-    rest = np.asarray(forces(larger), float)
+    rest = _checked(forces, larger)
     found = []
     for moved in result.dataset["displacements"]:
         moves = np.zeros((len(larger), 3))
         moves[order] = moved
-        found.append((np.asarray(forces(larger.moved(larger.atoms.positions + moves)), float) - rest)[order])
+        found.append((_checked(forces, larger.moved(larger.atoms.positions + moves)) - rest)[order])
     result.forces = np.array(found)
     options = None if cutoff is None else f"cutoff = {cutoff}"
     result.produce_force_constants(fc_calculator="symfc", fc_calculator_options=options, show_drift=False)
@@ -195,6 +203,16 @@ def calculator_forces(calculator: Any) -> Forces:
         return atoms.get_forces()
 
     return forces
+
+
+def _checked(forces: Forces, crystal: Crystal) -> Float[np.ndarray, "n 3"]:
+    found = np.asarray(forces(crystal), float)
+    if found.shape != (len(crystal), 3) or not np.isfinite(found).all():
+        raise InputError(
+            f"The forces on {len(crystal)} atoms have shape {found.shape}, or are not finite; give (n, 3) numbers in "
+            "eV/Å, and check the positions."
+        )
+    return found
 
 
 def _in_cells(phonopy: Any, crystal: Crystal) -> ForceConstants:

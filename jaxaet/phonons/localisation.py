@@ -10,7 +10,7 @@ from jaxaet.core import InputError
 from jaxaet.phonons.density import projected_density
 from jaxaet.phonons.energy import Energy
 from jaxaet.phonons.force_constants import ForceConstants, force_constants
-from jaxaet.phonons.modes import SAME, Modes, find_modes
+from jaxaet.phonons.modes import Modes, checked_modes, find_modes, same
 from jaxaet.phonons.topology import Topology
 from jaxaet.specimen import Crystal
 
@@ -82,13 +82,13 @@ def mode_participation(
     derivatives: positions in 1/Å, cell, masses.
 
     To first order a mode changes by (ω² - D)⁺ dD e, with the inverse over all other modes.
-    Raises `InputError` for a mode that is degenerate with another, which has neither a participation ratio of its own
-    nor a gradient.
+    Raises `InputError` for a number that no mode has, and for a mode that is degenerate with another, which has neither
+    a participation ratio of its own nor a gradient.
     """
-    q = jnp.asarray(q, float)
+    q, (mode,) = jnp.asarray(q, float), checked_modes(mode, crystal).tolist()
     found = find_modes(force_constants(energy, crystal, topology), crystal, q[None])
     energies, vectors = np.asarray(found.energies[0]), found.eigenvectors[0]
-    together = np.flatnonzero(np.abs(energies - energies[mode]) < SAME)
+    together = np.flatnonzero(np.abs(energies - energies[mode]) < same(energies))
     if len(together) > 1:
         raise InputError(
             f"Mode {mode} at q = {np.asarray(q).tolist()} is degenerate with {sorted({*together.tolist()} - {mode})} "

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxaet.core import InputError
+from jaxaet.core.errors import known
 from jaxaet.phonons.energy import Energy
 from jaxaet.phonons.force_constants import ForceConstants, force_constants
 from jaxaet.phonons.topology import Topology
@@ -17,7 +18,7 @@ from jaxaet.specimen import Crystal
 # ħ √(eV/Å²/amu) in meV, and √(eV/Å²/amu) Å in m/s, from the CODATA values of e, ħ and the atomic mass constant.
 MEV = 6.582119569e-13 * np.sqrt(1.602176634e-19 / 1.66053906660e-27) * 1e10
 METRES_PER_SECOND = np.sqrt(1.602176634e-19 / 1.66053906660e-27)
-SAME = 1e-4  # meV: modes nearer than this count as degenerate
+SAME = 1e-4  # meV: modes nearer than this count as degenerate in float64, and a thousand times as far in float32
 STILL = 1e-9  # eV/Å²/amu: an eigenvalue this small (2 µeV) is that of a translation
 
 
@@ -41,6 +42,15 @@ class Modes(eqx.Module):
         return jnp.sum(jnp.abs(self.eigenvectors.reshape(k, j // 3, 3, j)) ** 2, axis=2)
 
 
+def check_atoms(constants: ForceConstants, crystal: Crystal) -> None:
+    """Raises `InputError` for force constants of another number of atoms than the crystal has, where that is known."""
+    if known(jnp.max(constants.pairs, initial=0) >= len(crystal)) or known(jnp.min(constants.pairs, initial=0) < 0):
+        raise InputError(
+            f"Force constants of atoms up to {int(jnp.max(constants.pairs))} (counted from 0) do not fit a crystal of "
+            f"{len(crystal)}; give those of the same crystal."
+        )
+
+
 def mode_energy(eigenvalues: Float[Array, " *j"]) -> Float[Array, " *j"]:
     """ħω in meV of eigenvalues ω² in eV/Å²/amu; of a negative one -ħ|ω|. A translation's has the derivative 0."""
     still = jnp.abs(eigenvalues) < STILL
@@ -48,13 +58,18 @@ def mode_energy(eigenvalues: Float[Array, " *j"]) -> Float[Array, " *j"]:
     return MEV * jnp.sign(eigenvalues) * jnp.where(still, jax.lax.stop_gradient(jnp.sqrt(jnp.abs(eigenvalues))), size)
 
 
-@jax.jit
 def find_modes(constants: ForceConstants, crystal: Crystal, q: Float[Array, "k 3"]) -> Modes:
     """All modes at the wave vectors `q`, (k, 3) in reciprocal vectors of the cell.
 
-    Exact to rounding in float64; in float32 energies below about 1 meV are noise.
+    Exact to rounding in float64; in float32 energies below about 1 meV are noise. Raises `InputError` for force
+    constants of another number of atoms.
     """
+    check_atoms(constants, crystal)
+    return _find_modes(constants, crystal, q)
 
+
+@jax.jit
+def _find_modes(constants, crystal, q):
     def at(point):
         values, vectors = jnp.linalg.eigh(constants.dynamical_matrix(point, crystal.masses))
         return mode_energy(values), vectors
@@ -63,11 +78,15 @@ def find_modes(constants: ForceConstants, crystal: Crystal, q: Float[Array, "k 3
     return Modes(q, energies, vectors, crystal.masses)
 
 
-@jax.jit
 def mode_energies(constants: ForceConstants, crystal: Crystal, q: Float[Array, "k 3"]) -> Float[Array, "k j"]:
     """The energies of all modes at the wave vectors `q`, (k, 3n) in meV, rising, without eigenvectors: as `find_modes`
-    finds them, in a third of its time."""
+    finds them, in a third of its time. Raises `InputError` as it does."""
+    check_atoms(constants, crystal)
+    return _mode_energies(constants, crystal, q)
 
+
+@jax.jit
+def _mode_energies(constants, crystal, q):
     def at(point):
         return mode_energy(jnp.linalg.eigvalsh(constants.dynamical_matrix(point, crystal.masses)))
 
@@ -106,15 +125,16 @@ def mean_energy(
 
     By Hellmann-Feynman: d(ω²) = e† dD e, with the projector onto the modes held fixed, which is exact where they are
     apart from all others. The gradient comes as a crystal of derivatives: positions in meV/Å, cell, masses.
-    Raises `InputError` if one of the modes is degenerate with one that is left out: the mean then has no gradient.
+    Raises `InputError` for modes that there are not, and if one is degenerate with one that is left out: the mean then
+    has no gradient.
     """
-    q, modes = jnp.asarray(q, float), np.asarray(modes, int).reshape(-1)
+    q, modes = jnp.asarray(q, float), checked_modes(modes, crystal)
     found = find_modes(force_constants(energy, crystal, topology), crystal, q[None])
     energies = np.asarray(found.energies[0])
     inside = np.isin(np.arange(len(energies)), modes)
     gaps = np.abs(energies[inside][:, None] - energies[~inside][None, :])
-    if gaps.size and gaps.min() < SAME:
-        together = np.flatnonzero(np.abs(energies - energies[inside][gaps.min(axis=1).argmin()]) < SAME)
+    if gaps.size and gaps.min() < same(energies):
+        together = np.flatnonzero(np.abs(energies - energies[inside][gaps.min(axis=1).argmin()]) < same(energies))
         raise InputError(
             f"Modes {modes.tolist()} at q = {np.asarray(q).tolist()} are degenerate with others and have no gradient "
             f"of their own; allowed all of a degenerate set; take {together.tolist()} together."
@@ -128,6 +148,19 @@ def mean_energy(
         return jnp.mean(mode_energy(jnp.einsum("aj,ab,bj->j", vectors.conj(), matrix, vectors).real))
 
     return mean(crystal)
+
+
+def checked_modes(modes, crystal: Crystal) -> Int[np.ndarray, " m"]:
+    """The numbers of modes, (m,); raises `InputError` for none, and for numbers that a crystal does not have."""
+    numbers = np.asarray(modes, int).reshape(-1)
+    if not len(numbers) or numbers.min() < 0 or numbers.max() >= 3 * len(crystal):
+        raise InputError(f"Found the modes {numbers.tolist()}; allowed one or more of 0 to {3 * len(crystal) - 1}.")
+    return numbers
+
+
+def same(energies: Float[np.ndarray, " j"]) -> float:
+    """How near, meV, two of the energies are whose modes count as degenerate."""
+    return SAME if energies.dtype == np.float64 else 1e3 * SAME
 
 
 def mesh(counts: tuple[int, int, int], shift: float = 0.5) -> Float[np.ndarray, "k 3"]:

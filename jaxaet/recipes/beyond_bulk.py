@@ -41,7 +41,7 @@ def position_spread(config: PhononsInterfaceConfig, found: dict, energy: float) 
     for draw in found["residual_draws"]:
         near = [p.energy for p in peaks(energies_of(config), draw, limit) if abs(p.energy - energy) < NEAR]
         places += [min(near, key=lambda e: abs(e - energy))] if near else []
-    return float(np.std(places)) if len(places) > 1 else None
+    return float(np.std(places, ddof=1)) if len(places) > 1 else None
 
 
 def largest_near(config: PhononsInterfaceConfig, found: dict, layer: str, energy: float) -> float:
@@ -92,11 +92,8 @@ def sentence(config: PhononsInterfaceConfig, energy: float, found: dict) -> str:
     """What became of one peak, in words."""
     start, probable = f"{energy:g} meV: ", nearest(config, found["map"], "matched", energy)
     if probable is None:
-        raw = {layer: nearest(config, found["as_measured"], layer, energy) for layer in LAYERS}
-        against = [REFERENCES[layer] for layer, peak in raw.items() if peak is not None]
-        if not against:
-            return start + "no peak beyond bulk."
-        return start + f"only in the coordinates as measured, against {listed(against)}."
+        seen = elsewhere(config, energy, found)
+        return start + (f"not in the most probable structure; {'; '.join(seen)}." if seen else "no peak beyond bulk.")
     certain, spread = (f(config, found["map"], probable.energy) for f in (certainty, position_spread))
     place = f"{probable.energy:.2f}" + ("" if spread is None else f" ± {spread:.2f}") + " meV"
     sure = "" if certain is None else f" ({certain:.1f} σ)"
@@ -111,6 +108,25 @@ def sentence(config: PhononsInterfaceConfig, energy: float, found: dict) -> str:
         f"at {place}{sure} in the most probable structure {but}; the relaxed interface has {100 * kept:.0f} % "
         f"of it; modes there have {share:.1f} times their even share at the interface, {seam:.1f} times at the seam."
     )
+
+
+def elsewhere(config: PhononsInterfaceConfig, energy: float, found: dict) -> list[str]:
+    """Where a peak is that the most probable structure does not have, in words."""
+    seen, raw = [], found["as_measured"]
+    places = {layer: nearest(config, raw, layer, energy) for layer in LAYERS}
+    against = [REFERENCES[layer] for layer, peak in places.items() if peak is not None]
+    if against:
+        certain = None if places["matched"] is None else certainty(config, raw, places["matched"].energy)
+        noise = f", the last within the noise ({certain:.1f} σ)" if certain is not None and certain < CERTAIN else ""
+        seen.append(f"in the coordinates as measured against {listed(against)}{noise}")
+    relaxed = nearest(config, found["relaxed"], "strained", energy)
+    if relaxed is not None:
+        share = enrichment_near(config, found["relaxed"], "interface", relaxed.energy)
+        seen.append(
+            f"in the relaxed interface at {relaxed.energy:.2f} meV against {REFERENCES['strained']}, where modes have "
+            f"{share:.1f} times their even share at the interface"
+        )
+    return seen
 
 
 def listed(names: list[str]) -> str:

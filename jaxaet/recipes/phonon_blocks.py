@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from jaxaet.recipes.section import LAX, ExistingFile, Section, Symbol
+from jaxaet.recipes.section import LAX, ExistingFile, Section, Symbol, distinct
 
 Count = Annotated[int, Field(ge=1, le=1000)]
-Pair = Annotated[tuple[Symbol, Symbol], LAX]
+Pair = Annotated[tuple[Symbol, Symbol], LAX, AfterValidator(distinct)]
 
 
 class RefinedAtoms(Section):

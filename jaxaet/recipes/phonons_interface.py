@@ -20,16 +20,19 @@ from jaxaet.phonons import (
     spectral_function,
     unfold,
 )
-from jaxaet.recipes.beyond_bulk import NEAR, peak_table, residual_peaks, sentence, zones
+from jaxaet.recipes.beyond_bulk import peak_table, residual_peaks, sentence, zones
 from jaxaet.recipes.config import PhononsInterfaceConfig
 from jaxaet.recipes.config_file import dump_config
+from jaxaet.recipes.phonon_figures import drawn
 from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.spectra import (
+    CORNERS,
     GEOMETRIES,
     LAYERS,
     bands,
     constants_of,
+    crystal_of,
     density,
     energies_of,
     moved,
@@ -37,17 +40,11 @@ from jaxaet.recipes.spectra import (
     reference,
     sides,
 )
-from jaxaet.specimen import Atoms, Crystal, InterfaceCell, interface_cell, paper_heterojunction
-from jaxaet.viz import (
-    atoms_view,
-    controls_figure,
-    displacements_figure,
-    interface_figure,
-    unfolded_figure,
-    write_report,
-)
+from jaxaet.recipes.suspicions import of_draws
+from jaxaet.specimen import Atoms, InterfaceCell, interface_cell, paper_heterojunction
+from jaxaet.viz import atoms_view, write_report
 
-CORNERS = np.array([[0, 0, 0], [0.5, 0, 0], [1 / 3, 1 / 3, 0], [0, 0, 0]])  # Γ, M, K, Γ
+SIMULATED = "simulated: the paper's heterojunction, every atom displaced by data.sigma_pm"
 
 
 def run(config: PhononsInterfaceConfig, folder: RunFolder) -> dict:
@@ -55,7 +52,9 @@ def run(config: PhononsInterfaceConfig, folder: RunFolder) -> dict:
     atoms, sigma = measured_atoms(config)
     cell = interface_cell(atoms, config.supercell.metals, config.supercell.rows, config.supercell.columns)
     sigma = sigma[cell.source]
-    metrics: dict = {"supercell": census(cell, config)}
+    folder.warn(of_draws(config.spectra.samples))
+    metrics: dict = {"atoms_from": SIMULATED if config.data.atoms is None else config.data.atoms.name}
+    metrics |= {"draws_for_error_bars": config.spectra.samples, "supercell": census(cell, config)}
     found = {name: folder.stage(name, lambda name=name: spectrum(config, name, cell, sigma)) for name in GEOMETRIES}
     for name in GEOMETRIES:
         found[name] |= folder.stage(
@@ -81,13 +80,15 @@ def measured_atoms(config: PhononsInterfaceConfig) -> tuple[Atoms, np.ndarray]:
     occupied = weight.max(axis=1, initial=0.0) >= 1 - weight.sum(axis=1)  # else vacancy weighs more than any element
     atoms, sigma = atoms.select(occupied), None if sigma is None else sigma[occupied]
     if not len(atoms):
-        raise InputError(f"{file} holds no atoms; give the file of a finished run.")
+        raise InputError(f"{file} holds no atoms; give a file with the atoms of a sheet.")
     if sigma is None:
         missing = sorted(set(atoms.symbols.tolist()) - set(table))
         if missing:
             bars = "" if file is None else f" and {file} has no error bars"
             raise InputError(f"data.sigma_pm says nothing of {', '.join(missing)}{bars}; add those species.")
         sigma = np.repeat(np.array([[table[s]] for s in atoms.symbols]) / 100 / np.sqrt(3), 3, axis=1)
+    if not (sigma > 0).all():
+        raise InputError(f"{file} has error bars that are not positive numbers; correct or leave out the column sigma.")
     if file is None:
         noise = sigma * np.asarray(jax.random.normal(noise_key, sigma.shape))
         atoms = Atoms(atoms.positions + noise, atoms.composition, atoms.u2, atoms.species, atoms.species_u2)
@@ -135,11 +136,6 @@ def spectrum(config: PhononsInterfaceConfig, geometry: str, cell: InterfaceCell,
     }
 
 
-def crystal_of(cell: InterfaceCell, found: dict) -> Crystal:
-    """The crystal of a stage's arrays."""
-    return cell.crystal.stretched(jnp.asarray(found["cell"])).moved(jnp.asarray(found["positions"]))
-
-
 def controls(config, folder: RunFolder, geometry: str, cell: InterfaceCell, sigma, found: dict) -> dict:
     """Bulk references in three layers, and draws of the crystal and of noise-matched bulk from the error bars."""
     crystal = crystal_of(cell, found[geometry])
@@ -169,8 +165,8 @@ def controls(config, folder: RunFolder, geometry: str, cell: InterfaceCell, sigm
         **{f"residual_{layer}": fits[layer].residual for layer in LAYERS},
         **{f"shares_{layer}": fits[layer].shares for layer in LAYERS},
         **{f"relative_{layer}": fits[layer].relative for layer in LAYERS},
-        "density_spread": np.std(drawn, axis=0),
-        "residual_spread": np.std(draws, axis=0),
+        "density_spread": np.std(drawn, axis=0, ddof=min(1, samples - 1)),
+        "residual_spread": np.std(draws, axis=0, ddof=min(1, samples - 1)),
         "residual_draws": np.array(draws),
     }
 
@@ -239,56 +235,9 @@ def write(config, folder: RunFolder, cell: InterfaceCell, sigma, found: dict, me
     )
     provenance = {"seed": config.seed, "precision": config.precision, "recipe": config.recipe}
     write_report(
-        folder.path / "report.html", f"jaxaet: {config.recipe}", metrics["result"], metrics, listed, view,
-        dump_config(config), provenance,
+        folder.path / "report.html", f"jaxaet: {config.recipe}", metrics["result"], folder.with_warnings(metrics),
+        listed, view, dump_config(config), provenance,
     )  # fmt: skip
-
-
-def drawn(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict, grid, bulk: dict) -> list:
-    """The figures as (title, caption, figure)."""
-    titles = {"as_measured": "As measured", "map": "Most probable", "relaxed": "Relaxed"}
-    maps = {titles[name]: found[name]["spectral_function"] for name in GEOMETRIES}
-    densities = {"interface cell": found["map"]["density"]}
-    densities |= dict(zip(bulk, found["map"]["reference_free"], strict=True))
-    figures = [
-        ("Interface", "Density of states against bulk with the same strain and noise, what is left, participation "
-         "ratios; most probable structure.", interface_figure(grid, found["map"], config.spectra.looked_for_mev)),
-        ("As measured", "The same for the coordinates as measured.",
-         interface_figure(grid, found["as_measured"], config.spectra.looked_for_mev)),
-        ("Unfolded", "Spectral function on the path of the primitive cell, with the bands of free bulk; densities of "
-         "the most probable structure and of free bulk.", unfolded_figure(grid, maps, bulk, densities)),
-        ("Controls", "What each layer of bulk references leaves of the density of states.",
-         controls_figure(grid, {titles[n]: found[n] for n in GEOMETRIES}, config.spectra.looked_for_mev)),
-    ]  # fmt: skip
-    crystal, (moves, energies, shares, points) = crystal_of(cell, found["map"]), interface_modes(config, cell, found)
-    figures.append((
-        "Modes", "Displacements of the mode that is most at the interface near each energy looked for, at Γ, M or K.",
-        displacements_figure(np.asarray(crystal.atoms.positions), list(crystal.atoms.symbols), moves, energies, shares,
-                             points),
-    ))  # fmt: skip
-    return figures
-
-
-def interface_modes(config: PhononsInterfaceConfig, cell: InterfaceCell, found: dict) -> tuple:
-    """Near each energy looked for the mode at Γ, M or K of the primitive cell with the largest share at the interface:
-    displacements (m, n, 3), energies in meV, shares over the even one, and the points."""
-    crystal = crystal_of(cell, found["map"])
-    modes = find_modes(constants_of(config, crystal), crystal, jnp.asarray(CORNERS[:3] @ cell.multiples.T))
-    share = np.asarray(enrichment(modes, jnp.asarray(zones(config, cell)["interface"])))
-    energies, vectors = np.asarray(modes.energies), np.asarray(modes.eigenvectors)
-    chosen = [
-        max(np.argwhere(np.abs(energies - e) < NEAR).tolist(), key=lambda kj: share[*kj], default=[0, 0])
-        for e in config.spectra.looked_for_mev
-    ]
-    masses = np.sqrt(np.asarray(crystal.masses))[:, None]
-    moves = np.array([in_phase(vectors[k, :, j]).reshape(-1, 3) / masses for k, j in chosen])
-    k, j = np.array(chosen).T
-    return moves, energies[k, j], share[k, j], ["ΓMK"[number] for number in k]
-
-
-def in_phase(vector: np.ndarray) -> np.ndarray:
-    """The real part of a complex mode at the moment of its largest displacements."""
-    return (vector * np.exp(-0.5j * np.angle(np.sum(vector**2)))).real
 
 
 def plan(config: PhononsInterfaceConfig) -> dict:

@@ -203,7 +203,8 @@ def identity(config: AnyConfig) -> dict:
     """What tells one run from another."""
     known = {"recipe": config.recipe, "seed": config.seed}
     known["config_sha256"] = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    data = getattr(getattr(config, "data", None), "path", None)
+    block = getattr(config, "data", None)
+    data = getattr(block, "path", None) or getattr(block, "atoms", None)
     if data is not None:
         known["data_sha256"] = hashlib.sha256(data.read_bytes()).hexdigest()
     return known

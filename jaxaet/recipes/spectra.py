@@ -23,6 +23,7 @@ from jaxaet.phonons import (
 from jaxaet.recipes.config import PhononsInterfaceConfig
 from jaxaet.specimen import Crystal, InterfaceCell, monolayer_cell, rectangular_cell
 
+CORNERS = np.array([[0, 0, 0], [0.5, 0, 0], [1 / 3, 1 / 3, 0], [0, 0, 0]])  # Γ, M, K, Γ
 GEOMETRIES = ("as_measured", "map", "relaxed")
 DENSE = 24  # wave vectors along each axis of the primitive zone of bulk
 STEP_PER_WIDTH = 4  # energies in one rms broadening
@@ -121,3 +122,8 @@ def reference(config: PhononsInterfaceConfig, geometry: str, layer: str, side: S
         crystal = moved(config, "relaxed", crystal, sigma, free_cell=False)
     across = -(-config.spectra.mesh[0] * sum(config.supercell.rows) // rows)
     return density(config, crystal, (across, config.spectra.mesh[1]))
+
+
+def crystal_of(cell: InterfaceCell, found: dict) -> Crystal:
+    """The crystal of a stage's arrays."""
+    return cell.crystal.stretched(jnp.asarray(found["cell"])).moved(jnp.asarray(found["positions"]))

@@ -15,6 +15,7 @@ from jaxaet.restore import Drift
 _SAME = 1e-4  # rad
 _STAND_OUT = 8.0  # times what nine lines of ten differ from those beside them, a dead one differs
 _AT_THE_EDGE = 0.02  # of all atoms
+_DRAWS = 8  # whose spread is known to a quarter
 _FAR_OFF = 2.5  # times too large or too small a lattice is no strain and no stronger second ring
 
 
@@ -76,6 +77,12 @@ def of_volume(model: Model, thickness: float, voxel: float) -> Iterator[str]:
             f"{100 * share:.0f} % of the traced atoms lie at the top or the bottom of a volume of {thickness:.3g} Å, "
             "which is thinner than the specimen; give a larger reconstruction.thickness_a."
         )
+
+
+def of_draws(count: int) -> Iterator[str]:
+    """Too few draws for error bars."""
+    if count < _DRAWS:
+        yield f"Error bars of spectra from {count} draws are rough; give {_DRAWS} draws or more (spectra.samples)."
 
 
 def of_layers(image: Float[np.ndarray, "ny nx"], pixel: float, sheet: Sheet) -> Iterator[str]:

@@ -44,6 +44,8 @@ class Crystal(eqx.Module):
                 f"A cell of shape {self.cell.shape} with masses of shape {self.masses.shape} does not hold "
                 f"{len(self.atoms)} atoms; give (3, 3) and ({len(self.atoms)},)."
             )
+        if known(~jnp.isfinite(self.cell).all()):
+            raise InputError("The cell has entries that are not finite; give three vectors of numbers, in Å.")
         if known(jnp.abs(jnp.linalg.det(self.cell)) < 1e-6):
             raise InputError(
                 "The cell has no volume; give three independent vectors, for a sheet a third one out of its plane."

@@ -167,7 +167,7 @@ class GenfireSystem(eqx.Module):
         once = lambda _, now: descended(now, state.transfer, state.target, padded, accelerated)  # noqa: E731
         descent = jax.lax.fori_loop(0, steps, once, state.descent)
         limit, following = self._limit(state.step), self._limit(state.step + steps)
-        seen = jnp.fft.rfftn(_embedded(descent.volume, self.side)).ravel()
+        seen = jnp.fft.rfftn(descent.volume, s=(self.side,) * 3).ravel()  # but for phases, which R does not see
         sharp = self._radius() <= limit
         error, free = (_r_factor(seen, state.values, where & sharp) for where in (self.used, self.free))
         # R_free of less than the full resolution is another number. Without one, the last volume is the best.
@@ -216,12 +216,6 @@ class GenfireSystem(eqx.Module):
 
 def _nyquist(grid: Grid, sampling: Float[Array, ""] | float) -> Float[Array, ""]:
     return 0.5 / jnp.maximum(grid.sampling, sampling)
-
-
-def _embedded(volume: Float[Array, "nx ny nz"], side: int) -> Float[Array, "n n n"]:
-    """The volume around the first voxel of the fine grid."""
-    padded = jnp.pad(volume, [(0, side - n) for n in volume.shape])
-    return jnp.roll(padded, tuple(-(n // 2) for n in volume.shape), axis=(0, 1, 2))
 
 
 def _r_factor(seen, values, where) -> Float[Array, ""]:

@@ -86,7 +86,7 @@ def unfolded_figure(
     for shade, (name, density) in zip((ORANGE, *BULK_COLOURS), densities.items(), strict=False):
         side.plot(density, energies, color=shade, linewidth=0.8, label=name)
     side.set_ylim(float(energies[0]), float(energies[-1]))
-    side.legend(fontsize=6, frameon=False, loc="upper right")
+    side.legend(fontsize=5.5, loc="upper right", handlelength=1, framealpha=0.8)
     dress(side, "Densities", x="1/meV/atom")
     return figure
 
@@ -108,7 +108,7 @@ def controls_figure(
         for energy in marked:
             axes.axvline(energy, color=GREEN, linewidth=0.6, linestyle=":")
         axes.legend(fontsize=6, frameon=False, loc="upper right")
-        dress(axes, title, x="energy (meV)" if axes is panels[-1] else "", y="beyond bulk")
+        dress(axes, title, x="energy (meV)" if axes is panels[-1] else "", y="beyond bulk\n(1/meV/atom)")
     panels[0].set_xlim(float(energies[0]), float(energies[-1]))
     return figure
 
@@ -120,11 +120,13 @@ def displacements_figure(
     energies: Float[np.ndarray, " m"],
     shares: Float[np.ndarray, " m"],
     points: Sequence[str],
+    distances: Float[np.ndarray, " n"],
 ) -> "matplotlib.figure.Figure":
     """Modes as arrows on the atoms seen from the top, and below each from the side.
 
     `positions`: Å; `moves`: displacements (m, n, 3) in any unit, each mode scaled to a longest arrow of 1.5 Å;
-    `energies`: meV; `shares`: enrichment at the interface; `points`: the names of the modes' wave vectors.
+    `energies`: meV; `shares`: enrichment at the interface; `points`: the names of the modes' wave vectors; `distances`:
+    of the atoms from the interface, Å, which is drawn where they are 0.
     """
     extent = np.ptp(positions, axis=0)
     width = 6.4
@@ -133,6 +135,8 @@ def displacements_figure(
     panels = figure.subplots(
         2 * len(moves), 1, squeeze=False, height_ratios=[extent[1] + 3, extent[2] + 3] * len(moves)
     )[:, 0]
+    nearest = np.argmin(np.abs(distances))
+    interface = float(positions[nearest, 0] - distances[nearest])
     faces, sizes = [colour(s) for s in symbols], [12 * radius(s) ** 2 for s in symbols]
     for number, move in enumerate(moves):
         arrows = 1.5 * move / np.linalg.norm(move, axis=1).max()
@@ -144,14 +148,18 @@ def displacements_figure(
             )  # fmt: skip
             axes.quiver(
                 positions[:, 0], positions[:, axis], arrows[:, 0], arrows[:, axis], angles="xy", scale_units="xy",
-                scale=1, width=0.002, color=ORANGE, zorder=3,
+                scale=1, width=0.002, color="black", zorder=3,
             )  # fmt: skip
+            axes.axvline(interface, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
             axes.set_aspect("equal")
             axes.set_xlim(positions[:, 0].min() - 1.5, positions[:, 0].max() + 1.5)
             axes.set_ylim(positions[:, axis].min() - 1.5, positions[:, axis].max() + 1.5)
             title = f"{energies[number]:.1f} meV at {points[number]}, {shares[number]:.1f} × its share at the interface"
             dress(axes, title if axis == 1 else "", y="y (Å)" if axis == 1 else "z (Å)")
     dress(panels[-1], x="x (Å)", y="z (Å)")
+    for name in dict.fromkeys(symbols):
+        panels[0].scatter([], [], s=20, color=colour(name), edgecolors="black", linewidths=0.2, label=name)
+    panels[0].legend(fontsize=6, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderpad=0)
     return figure
 
 

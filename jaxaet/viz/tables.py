@@ -22,6 +22,9 @@ UNITS = {
     "mb": "MB",
     "gb": "GB",
     "e_per_a2": "e/Å²",
+    "ev_per_a": "eV/Å",
+    "ev_per_a2": "eV/Å²",
+    "per_mev_and_atom": "1/meV/atom",
 }
 NAMES = {
     "cramer_rao": "Cramér-Rao bound",

@@ -119,8 +119,8 @@ def test_files_that_do_not_fit_are_refused_in_a_sentence(finished, tmp_path):
     (tmp_path / "noise.yaml").write_text("not: [phonopy\n")
     (tmp_path / "empty.hdf5").write_bytes(b"")
     cases = [
-        ((tmp_path / "none.yaml",), "There is no file"),
-        ((file, tmp_path / "none.hdf5"), "There is no file"),
+        ((tmp_path / "none.yaml",), "There is nothing at"),
+        ((file, tmp_path / "none.hdf5"), "There is nothing at"),
         ((file, small), "of_another_crystal in .* cannot be read by phonopy"),
         ((file, tmp_path / "empty.hdf5"), "cannot be read by phonopy"),
         ((tmp_path / "noise.yaml",), "cannot be read by phonopy"),

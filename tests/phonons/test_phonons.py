@@ -283,6 +283,9 @@ def test_one_mode_has_a_gradient_and_half_of_a_pair_has_none(sulphide):
 
     assert float(value) == pytest.approx(energy(0.0), rel=1e-12)
     assert float(slope.atoms.positions[1, 2]) == pytest.approx((energy(1e-5) - energy(-1e-5)) / 2e-5, rel=1e-5)
+    for none in ([], [99], [-1]):
+        with pytest.raises(InputError, match="allowed one or more of 0 to"):
+            mean_energy(ENERGY, crystal, topology, Q[0], none)
     with pytest.raises(InputError, match=r"take \[5, 6\] together"):
         mean_energy(ENERGY, crystal, topology, jnp.zeros(3), [5])
 
@@ -359,6 +362,13 @@ def test_what_does_not_fit_is_refused():
         Crystal(Atoms.from_symbols([[0, 0, 0]], ["Mo"]), np.zeros((3, 3)))
     with pytest.raises(InputError, match="do not fit"):
         ForceConstants(np.zeros((2, 2)), np.zeros((2, 3)), np.zeros((3, 3, 3)))
+    one = Crystal(Atoms.from_symbols([[0, 0, 0]], ["Mo"]), np.eye(3))
+    with pytest.raises(InputError, match=r"atoms up to 7 .* do not fit a crystal of 1"):
+        find_modes(ForceConstants([[0, 7]], [[0, 0, 0]], np.ones((1, 3, 3))), one, jnp.zeros((1, 3)))
+    with pytest.raises(InputError, match="not finite"):
+        Crystal(one.atoms, np.full((3, 3), np.nan))
+    with pytest.raises(InputError, match=r"forces on 1 atoms have shape \(2, 3\)"):
+        displaced_constants(one, lambda crystal: np.zeros((2, 3)))
     with pytest.raises(InputError, match=r"\(n, n, 3, 3\)"):
         from_matrix(np.zeros((4, 6, 3, 3)))
     with pytest.raises(InputError, match="lie on one site"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxaet.core.errors import InputError
-from jaxaet.recipes.config import HeterojunctionConfig, TiltSeriesConfig
+from jaxaet.recipes.config import HeterojunctionConfig, PhononsInterfaceConfig, TiltSeriesConfig
 from jaxaet.recipes.config_file import load_config
 from jaxaet.recipes.run_folder import RunFolder, next_free, saved_config
 
@@ -176,10 +176,14 @@ def test_the_next_free_folder_counts_on(tmp_path, monkeypatch):
     assert next_free("series").parent == first.parent
 
 
-def test_resume_wants_the_data_that_the_run_began_with(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "key", "others"),
+    [(TiltSeriesConfig, "path", {"specimen": {"species": ["Si"]}}), (PhononsInterfaceConfig, "atoms", {})],
+)
+def test_resume_wants_the_data_that_the_run_began_with(tmp_path, model, key, others):
     file = tmp_path / "series.npz"
     file.write_bytes(b"one series")
-    config = TiltSeriesConfig.model_validate({"data": {"path": str(file)}, "specimen": {"species": ["Si"]}})
+    config = model.model_validate({"data": {key: str(file)}} | others)
     run(tmp_path / "a", config, {"fit": lambda: RESULT})
     file.write_bytes(b"another one")
     with pytest.raises(InputError, match="not the one that the run began with"):

@@ -55,7 +55,9 @@ def test_the_residual_is_drawn_with_its_spread_and_each_control_with_its_norm(tm
 def test_arrows_begin_at_the_atoms_and_the_longest_is_as_long_as_it_says(tmp_path):
     positions = np.array([[0.0, 0.0, 0.0], [12.0, 3.0, 1.5], [20.0, 6.0, -1.5]])
     moves = np.array([[[0.0, 0, 0], [0, 0.2, 0], [0, 0, 0.1]]])
-    figure = displacements_figure(positions, ["Mo", "S", "Se"], moves, np.array([28.0]), np.array([2.5]), ["K"])
+    figure = displacements_figure(
+        positions, ["Mo", "S", "Se"], moves, np.array([28.0]), np.array([2.5]), ["K"], positions[:, 0] - 1.0
+    )
     save_figure(figure, tmp_path / "modes.png")
     above, beside = figure.axes
     assert above.get_title() == "28.0 meV at K, 2.5 × its share at the interface"
