@@ -44,10 +44,11 @@ class Modes(eqx.Module):
 
 def check_atoms(constants: ForceConstants, crystal: Crystal) -> None:
     """Raises `InputError` for force constants of another number of atoms than the crystal has, where that is known."""
-    if known(jnp.max(constants.pairs, initial=0) >= len(crystal)) or known(jnp.min(constants.pairs, initial=0) < 0):
+    last = jnp.max(constants.pairs, initial=-1)
+    if known(last != len(crystal) - 1) or known(jnp.min(constants.pairs, initial=0) < 0):
         raise InputError(
-            f"Force constants of atoms up to {int(jnp.max(constants.pairs))} (counted from 0) do not fit a crystal of "
-            f"{len(crystal)}; give those of the same crystal."
+            f"Force constants of {int(last) + 1} atoms do not fit a crystal of {len(crystal)}; give those of the same "
+            "crystal, every atom with itself among the pairs."
         )
 
 
