@@ -10,7 +10,7 @@ from jaxaet.core import Images, InputError
 
 SMALLEST, LARGEST = 0.001, 100.0  # Å, pixel sizes of any microscope
 BRIGHTEST = 1e15  # in a pixel, whose square single precision still holds
-SPIKE = 1e3  # times what all but a thousandth of the pixels stay below
+SPIKE = 1e3  # times what all but a thousandth of the pixels, and those beside it, stay below
 
 
 def checked_images(path: Path, images: Any, frames: int = 1) -> Float[np.ndarray, "k ny nx"]:
@@ -102,15 +102,21 @@ def check_counts(images: Images) -> None:
 
 
 def _refuse_spikes(path: Path, images: np.ndarray, frames: int) -> None:
-    """Raises `InputError` for a pixel that no specimen makes, such as a defect of the detector."""
+    """Raises `InputError` for a single pixel that no specimen makes, such as a defect of the detector."""
     bright = np.quantile(images, 0.999, method="lower")
-    brightest = images.max(axis=(1, 2))
-    spikes = brightest > SPIKE * bright
-    if bright > 0 and spikes.any():
+    spikes = np.array([bright > 0 and image.max() > SPIKE * max(bright, _beside_brightest(image)) for image in images])
+    if spikes.any():
         raise InputError(
-            f"{path} has a pixel of {brightest.max():.3g} in {_named(spikes, frames)}, where 999 of 1000 stay "
+            f"{path} has a pixel of {images[spikes].max():.3g} in {_named(spikes, frames)}, where 999 of 1000 stay "
             f"below {bright:.3g}; replace such pixels by the mean of those beside them."
         )
+
+
+def _beside_brightest(image: np.ndarray) -> float:
+    """The brightest of the pixels around the brightest one: an atom's image is wider than a pixel."""
+    row, column = np.unravel_index(image.argmax(), image.shape)
+    around = image[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+    return float(np.sort(around, axis=None)[:-1].max(initial=0))
 
 
 def _stacked(path: Path, images: list[np.ndarray]) -> np.ndarray:

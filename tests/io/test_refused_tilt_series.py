@@ -146,6 +146,16 @@ def test_a_missing_optional_package_is_named(tmp_path, monkeypatch):
     assert_refused(path, ["RosettaSciIO", "pip install jaxaet[em]"], load_tilt_series, path)
 
 
+def test_one_atom_in_a_wide_dark_field_is_no_spike(tmp_path):
+    y, x = np.indices((200, 200))
+    atom = 1e4 * np.exp(-((x - 90) ** 2) - (y - 80) ** 2) + 1e-3
+    files.write_npz(tmp_path / "a.npz", projections=np.stack([atom] * 5))
+    assert load_tilt_series(tmp_path / "a.npz").images.data.shape == (5, 200, 200)
+    atom[10, 10] = 1e9
+    files.write_npz(tmp_path / "b.npz", projections=np.stack([atom] * 5))
+    assert_refused(tmp_path / "b.npz", ["a pixel of 1e+09"], load_tilt_series, tmp_path / "b.npz")
+
+
 def test_negative_values_are_no_counts():
     data = files.series()
     data[1, 2, 3] = -12.5

@@ -362,15 +362,14 @@ def test_what_does_not_fit_is_refused():
         Crystal(Atoms.from_symbols([[0, 0, 0]], ["Mo"]), np.zeros((3, 3)))
     with pytest.raises(InputError, match="do not fit"):
         ForceConstants(np.zeros((2, 2)), np.zeros((2, 3)), np.zeros((3, 3, 3)))
-    one = Crystal(Atoms.from_symbols([[0, 0, 0]], ["Mo"]), np.eye(3))
     three = Crystal(Atoms.from_symbols(2.0 * np.eye(3), ["Mo", "S", "S"]), 9 * np.eye(3))
     for pairs, words in (([[0, 7]], "of 8 atoms do not fit a crystal of 3"), ([[0, 0]], "of 1 atoms do not fit")):
         with pytest.raises(InputError, match=words):
             find_modes(ForceConstants(pairs, [[0, 0, 0]], np.ones((1, 3, 3))), three, jnp.zeros((1, 3)))
     with pytest.raises(InputError, match="not finite"):
-        Crystal(one.atoms, np.full((3, 3), np.nan))
-    with pytest.raises(InputError, match=r"forces on 1 atoms have shape \(2, 3\)"):
-        displaced_constants(one, lambda crystal: np.zeros((2, 3)))
+        Crystal(three.atoms, np.full((3, 3), np.nan))
+    with pytest.raises(InputError, match=r"forces on 3 atoms have shape \(2, 3\)"):
+        displaced_constants(three, lambda crystal: np.zeros((2, 3)))
     with pytest.raises(InputError, match=r"\(n, n, 3, 3\)"):
         from_matrix(np.zeros((4, 6, 3, 3)))
     with pytest.raises(InputError, match="lie on one site"):
