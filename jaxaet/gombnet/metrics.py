@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy.spatial import KDTree
 
 from jaxaet.gombnet.losses import best_orders
@@ -38,11 +38,15 @@ def _overlaps(masks: Array, labels: Array):
 
 
 class AtomScores(NamedTuple):
-    """Found columns beside the true ones: counts, and distances of the matched pairs in the unit of the positions."""
+    """Found columns beside the true ones: counts, and distances of the matched pairs in the unit of the positions.
+
+    `pairs`: number of the found and of the true column of each.
+    """
 
     found: int
     true: int
     distances: Float[np.ndarray, " m"]
+    pairs: Int[np.ndarray, "m 2"]
 
     @property
     def precision(self) -> float:
@@ -63,8 +67,9 @@ class AtomScores(NamedTuple):
 def atom_scores(found: Float[np.ndarray, "n 2"], true: Float[np.ndarray, "m 2"], tolerance: float) -> AtomScores:
     """Pairs of mutually nearest found and true columns that are not further apart than `tolerance`."""
     if len(found) == 0 or len(true) == 0:
-        return AtomScores(len(found), len(true), np.zeros(0))
+        return AtomScores(len(found), len(true), np.zeros(0), np.zeros((0, 2), int))
     distance, nearest = map(np.atleast_1d, KDTree(true).query(found))
     back = np.atleast_1d(KDTree(found).query(true)[1])
     matched = (back[nearest] == np.arange(len(found))) & (distance <= tolerance)
-    return AtomScores(len(found), len(true), distance[matched])
+    pairs = np.stack([np.flatnonzero(matched), nearest[matched]], axis=1)
+    return AtomScores(len(found), len(true), distance[matched], pairs)

@@ -26,6 +26,7 @@ def save_weights(path: Path, network: nnx.Module, about: dict) -> None:
 def load_weights(path: Path | str) -> tuple[GombNet | UNet, dict]:
     """A trained network, and what it was trained for: `classes` by name, `layers`, `filters`, `pixel` in Å, `kind`.
 
+    `error_factor` is for `decode`, 2 where a file does not say it.
     `path`: a file of `save_weights`, or "graphene" or "ws2" for those that come with the package.
     Raises `InputError` for a file that is none or does not fit.
     """
@@ -33,7 +34,7 @@ def load_weights(path: Path | str) -> tuple[GombNet | UNet, dict]:
     file = shipped.get(str(path), Path(path))
     try:
         stored = np.load(file, allow_pickle=False)
-        about = json.loads(str(stored["about"]))
+        about = {"error_factor": 2.0} | json.loads(str(stored["about"]))
         size = about["layers"], len(about["classes"]), jax.random.key(0), tuple(about["filters"])
         kind = {"gombnet": GombNet, "unet": UNet}[about.get("kind", "gombnet")]
         structure, state = nnx.split(nnx.eval_shape(lambda: kind(*size)))  # shapes alone: nothing is drawn

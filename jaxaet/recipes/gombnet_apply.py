@@ -55,20 +55,20 @@ def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
         return {name: np.float32(value) for name, value in found._asdict().items()}
 
     prediction = Prediction(**folder.stage("prediction", predicted))
-    layers = decode(prediction, sheet, options.threshold)
+    layers = decode(prediction, sheet, options.threshold, about["error_factor"])
     folder.warn(
         f"No column was found in layer {number}; look at the probabilities in results.h5 and at the pixel size."
         for number, layer in enumerate(layers, 1)
         if not len(layer.positions)
     )
-    layers, fit = refined(config, folder, seen, layers, sheet)
-    metrics = census(seen, layers, sheet, options.threshold) | fit_metrics(fit)
+    fitted, fit = refined(config, folder, seen, layers, sheet)
+    metrics = census(seen, fitted, sheet, options.threshold) | fit_metrics(fit)
     if (truth := seen.truth) is not None:
-        against = lambda columns: summary([score(prediction, truth, sheet, options.threshold, columns)], sheet)  # noqa: E731
-        metrics["against_the_truth"] = against(None)
+        against = lambda columns: summary([score(prediction, columns, truth, sheet, options.threshold)], sheet)  # noqa: E731
+        metrics["against_the_truth"] = against(layers)
         if fit is not None:
-            metrics["against_the_truth_after_the_fit"] = against(layers)
-    write(config, folder, seen, prediction, layers, sheet, fit, metrics)
+            metrics["against_the_truth_after_the_fit"] = against(fitted)
+    write(config, folder, seen, prediction, fitted, sheet, fit, metrics)
     return metrics
 
 
@@ -81,10 +81,7 @@ def refined(
         return layers, None
     with folder.progress(steps, "fit") as tick:
         watched = lambda step, loss: tick(step, loss=loss)  # noqa: E731
-        prior = config.fit.network_error_a
-        fit = folder.stage(
-            "fit", lambda: fit_columns(seen.image, seen.pixel, layers, sheet, threshold, steps, prior, watched)
-        )
+        fit = folder.stage("fit", lambda: fit_columns(seen.image, seen.pixel, layers, sheet, threshold, steps, watched))
     if not float(fit["left"]) < config.fit.largest_residual:
         folder.warn(
             [
@@ -94,24 +91,25 @@ def refined(
             ]
         )
         return layers, None
-    if not float(fit["allowed"]) < prior:
+    network = float(np.median(np.concatenate([layer.errors for layer in layers])))
+    if not float(fit["allowed"]) < network:
         folder.warn(
             [
                 f"The noise of the image lets a column be fixed to {100 * float(fit['allowed']):.2g} pm at best, "
-                f"and the network is good to {100 * prior:.2g} pm (fit.network_error_a), so the columns stay "
-                "where it saw them."
+                f"and the network is good to {100 * network:.2g} pm, so the columns stay where it saw them."
             ]
         )
     ends = np.cumsum([len(layer.positions) for layer in layers])[:-1]
-    places = np.split(fit["positions"], ends)
-    return [layer._replace(positions=new) for layer, new in zip(layers, places, strict=True)], fit
+    errors = np.sqrt(np.trace(fit["covariance"], axis1=1, axis2=2) / 2)
+    places = zip(layers, np.split(fit["positions"], ends), np.split(errors, ends), strict=True)
+    return [layer._replace(positions=new, errors=error) for layer, new, error in places], fit
 
 
 def fit_metrics(fit: dict | None) -> dict:
     """What the fit left and how well it fixes a column."""
     if fit is None:
         return {}
-    errors = np.sqrt(np.nanmedian(np.diagonal(fit["covariance"], axis1=1, axis2=2)))
+    errors = np.sqrt(np.median(np.diagonal(fit["covariance"], axis1=1, axis2=2)))
     return {
         "fit": {
             "residual_over_noise": float(fit["left"]),
@@ -221,8 +219,8 @@ def write(
 
 
 def table(seen: Seen, layers: list[Columns], sheet: Sheet, fit: dict | None) -> dict[str, np.ndarray]:
-    """The columns of columns.csv: layer, place in Å and pixels, error of a fitted place, probability of each class."""
-    errors = np.full((sum(len(layer.positions) for layer in layers), 2), np.nan)
+    """The columns of columns.csv: layer, place in Å with its error and in pixels, probability of each class."""
+    errors = np.repeat(np.concatenate([layer.errors for layer in layers])[:, None], 2, axis=1)
     if fit is not None:
         errors = np.sqrt(np.diagonal(fit["covariance"], axis1=1, axis2=2))
     positions = np.concatenate([layer.positions for layer in layers])

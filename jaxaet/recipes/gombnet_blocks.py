@@ -67,8 +67,6 @@ class LayersFit(Section):
     """Steps of the fit; 0 leaves the columns where the network saw them."""
     largest_residual: float = Field(default=2.0, gt=1)
     """What a fit may leave, in units of the image's noise, to be believed."""
-    network_error_a: float = Field(default=0.05, gt=0, le=1)
-    """Rms error in Å along each axis of what the network saw, against which the fit is weighed."""
 
 
 class DrawnImages(Section):

@@ -12,8 +12,10 @@ from jaxaet.gombnet import (
     Checkpoints,
     Prediction,
     Progress,
+    Sheet,
     averaged,
     begin,
+    decode,
     load_weights,
     optimiser_named,
     parameter_count,
@@ -21,7 +23,7 @@ from jaxaet.gombnet import (
 )
 from jaxaet.recipes.config import GombNetTrainConfig
 from jaxaet.recipes.config_file import dump_config
-from jaxaet.recipes.gombnet_scores import score, summary
+from jaxaet.recipes.gombnet_scores import ImageScore, error_factor, score, summary
 from jaxaet.recipes.gombnet_setup import (
     NETWORKS,
     SHEETS,
@@ -51,14 +53,10 @@ def run(config: GombNetTrainConfig, folder: RunFolder) -> dict:
             "training.tensorboard needs tensorboardX, which is not installed; run pip install jaxaet[tensorboard]."
         )
     curves = folder.stage("training", lambda: trained(config, folder))
-    network, _ = load_weights(folder.path / WEIGHTS)
+    network, stored = load_weights(folder.path / WEIGHTS)
     held_back = HeldBackImages.drawn(config.images, config.held_back.images, config.training.batch, config.seed)
-    sheet = SHEETS[config.images.sheet]()
-    outputs = folder.stage("held_back", lambda: {"mean": answers(network, held_back, config.training.batch)})["mean"]
-    scores = [
-        score(Prediction(mean, np.zeros_like(mean), float(truth["pixel"])), truth, sheet)
-        for mean, truth in ((np.asarray(o, float), held_back.truth(i)) for i, o in enumerate(outputs))
-    ]
+    sheet, outputs = SHEETS[config.images.sheet](), curves["mean"]
+    scores = scored(outputs, held_back, sheet, stored["error_factor"])
     overlaps = [one.iou for one in scores]
     metrics = {
         "training": {
@@ -79,7 +77,10 @@ def run(config: GombNetTrainConfig, folder: RunFolder) -> dict:
 
 
 def trained(config: GombNetTrainConfig, folder: RunFolder) -> dict:
-    """The curves of a training that ends with weights.npz; goes on from the last checkpoint if there is one."""
+    """The curves of a training that ends with weights.npz, and what the network says of the held-back images.
+
+    It goes on from the last checkpoint if there is one.
+    """
     options = config.training
     training, state = prepared(config.images, config.network, options, config.seed)
     held_back = HeldBackImages.drawn(config.images, config.held_back.images, options.batch, config.seed)
@@ -92,12 +93,14 @@ def trained(config: GombNetTrainConfig, folder: RunFolder) -> dict:
         check = judge(training, held_back, options.batch)
         with curve_writer(config, folder, int(begun.state.step)) as noted:
             progress = stepped(config, folder, training, check, begun, checkpoints, noted)
+    network = averaged(training.structure, jax.device_get(progress.state))
+    outputs = answers(network, held_back, options.batch)
+    factor = error_factor(scored(outputs, held_back, SHEETS[config.images.sheet](), 1.0))
     with folder.writing(WEIGHTS) as file:
-        network = averaged(training.structure, jax.device_get(progress.state))
-        save_weights(file, network, about(config.images, config.network))
+        save_weights(file, network, about(config.images, config.network) | {"error_factor": round(factor, 3)})
     done = int(progress.state.step)
     seen = progress.validation[~np.isnan(progress.validation[:, 0])]
-    return {"losses": progress.losses[:done], "validation": seen, "seconds": progress.seconds}
+    return {"losses": progress.losses[:done], "validation": seen, "seconds": progress.seconds, "mean": outputs}
 
 
 def stepped(
@@ -160,6 +163,16 @@ def answers(network, held_back: HeldBackImages, batch: int) -> np.ndarray:
     images = held_back.samples["image"]
     parts = [function(images[start : start + batch]) for start in range(0, len(images), batch)]
     return np.concatenate([np.asarray(part, np.float16) for part in parts])
+
+
+def scored(outputs: np.ndarray, held_back: HeldBackImages, sheet: Sheet, factor: float) -> list[ImageScore]:
+    """The scores of the held-back images, whose columns are decoded with that factor of the errors."""
+    scores = []
+    for number, output in enumerate(outputs):
+        truth, mean = held_back.truth(number), np.asarray(output, float)
+        prediction = Prediction(mean, np.zeros_like(mean), float(truth["pixel"]))
+        scores.append(score(prediction, decode(prediction, sheet, error_factor=factor), truth, sheet))
+    return scores
 
 
 def write(

@@ -39,17 +39,16 @@ def fit_columns(
     sheet: Sheet,
     threshold: float,
     steps: int,
-    prior: float,
     on_step: Callable[[int, float], None] | None = None,
 ) -> dict:
     """Positions of all columns, brightness and width of each class of each layer, and the lens, over a background.
 
     Each class of each layer is a species of its own. The lens is found first. The noise is taken to be equal in all
-    pixels and as large as what the fit leaves. What the network saw is good to `prior` Å along each axis and is
-    weighed against the fit; an image whose noise allows no column to be fixed as well as that is not fitted further.
-    Returns `positions` (n, 2) Å, `covariance` (n, 2, 2) Å², NaN within 1.5 Å of the edges, where nothing is fitted,
-    the `model` (ny, nx) with NaN there, `left`, the residual in units of the image's white noise, and `allowed`, the
-    median error in Å of a column if all others were known.
+    pixels and as large as what the fit leaves. What the network saw is weighed by its errors against the fit; in an
+    image whose noise does not allow the columns to be fixed as well as that they stay where they are.
+    Returns `positions` (n, 2) Å, `covariance` (n, 2, 2) Å², both the network's within 1.5 Å of the edges, where nothing
+    is fitted, the `model` (ny, nx) with NaN there, `left`, the residual in units of the image's white noise, and
+    `allowed`, the median error in Å of a column if all others were known.
     """
     edge = int(np.ceil(MARGIN / pixel))
     inner = (slice(edge, -edge), slice(edge, -edge))
@@ -68,21 +67,25 @@ def fit_columns(
     spread = lambda: float(jnp.std(solution.images - images.data))  # noqa: E731
     covariance = bound(fitted, solution.model, images, smooth, spread(), isolated_bound)
     allowed = float(np.sqrt(np.median(np.diagonal(covariance, axis1=1, axis2=2))))
-    if allowed < prior:
+    known = np.maximum(np.concatenate([layer.errors for layer in layers]), 1e-3)
+    worth = allowed < np.median(known)
+    if worth:
         free = lambda m: (m.atoms.positions, *_lens(m))  # noqa: E731
         solution = fitted(Aberrated(), solution.model, free, GaussNewton(steps), on_step)
         joint = 3 * len(start.atoms) < LARGEST
         covariance = bound(fitted, solution.model, images, smooth, spread(), fisher if joint else isolated_bound)
     before, after = (np.asarray(model.atoms.positions, float)[:, :2] for model in (start, solution.model))
     inside = np.all(np.abs(after) < np.array(data.shape[::-1]) * pixel / 2, axis=1)
-    information = np.linalg.inv(covariance)
-    covariance = np.linalg.inv(information + np.eye(2) / prior**2)
+    fitted_ones = (inside & worth)[:, None, None]
+    # Both know of the same noise, so each counts half: covariance intersection (Julier and Uhlmann, ACC 1997, 2369).
+    information = np.where(fitted_ones, np.linalg.inv(covariance) / 2, 0)
+    covariance = np.linalg.inv(information + np.eye(2) / (np.where(fitted_ones, 2, 1) * known[:, None, None] ** 2))
     moved = before + np.einsum("nij,njk,nk->ni", covariance, information, after - before)
     model = np.full(np.shape(image), np.nan)
     model[inner] = level + contrast * np.asarray(solution.images[0])
     return {
-        "positions": np.where(inside[:, None], moved, before),
-        "covariance": np.where(inside[:, None, None], covariance, np.nan),
+        "positions": moved,
+        "covariance": covariance,
         "model": model,
         "left": spread() * contrast / noise(data),
         "allowed": allowed,
@@ -117,12 +120,13 @@ def start_model(images: Images, smooth: Smooth, layers: list[Columns], sheet: Sh
     composition = np.zeros((sum(map(len, blocks)), len(layers), len(sheet.classes)))
     owner = np.repeat(np.arange(len(layers)), [len(block) for block in blocks])
     chances = np.concatenate([layer.probabilities for layer in layers])
-    composition[np.arange(len(owner)), owner] = chances > threshold
+    seen = chances > threshold
+    composition[np.arange(len(owner)), owner] = seen / seen.sum(axis=1, keepdims=True)  # S + Se is half of each
     atoms = Atoms(np.concatenate(blocks), composition.reshape(len(owner), -1), 0.0, species, WIDTH**2)
     detector = AnnularDetector(*RING, np.ones(len(species)))
     microscope = Microscope(BEAM, detector, Tilts(np.zeros((1, 3))), images.grid)
-    seen = eqx.filter_jit(Linear.plan(atoms, microscope))(atoms, microscope).data
-    rough, wanted = seen - smooth(seen), images.data - smooth(images.data)
+    image = eqx.filter_jit(Linear.plan(atoms, microscope))(atoms, microscope).data
+    rough, wanted = image - smooth(image), images.data - smooth(images.data)
     gain = jnp.maximum(jnp.sum(rough * wanted) / jnp.sum(rough**2), 1e-30)
     return Model(atoms, eqx.tree_at(lambda m: m.beam.dose, microscope, gain))
 

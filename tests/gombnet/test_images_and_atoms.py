@@ -135,6 +135,22 @@ def test_decoding_the_truth_returns_it(tungsten):
             assert scores.distances.max(initial=0) < 0.6
 
 
+@pytest.mark.parametrize("sigma", [0.03, 0.06])
+def test_the_error_of_a_column_is_the_blur_of_its_disk(sigma):
+    sheet, pixel = graphene_sheet(), 0.1
+    fine = 11
+    y, x = (np.mgrid[: 64 * fine, : 64 * fine] - 32 * fine - fine // 2) * pixel / fine
+    disk = (np.hypot(x - 0.31, y + 0.17) < float(sheet.radius)).astype(float)
+    blurred = ndimage.gaussian_filter(disk, sigma * fine / pixel)
+    mean = blurred[fine // 2 :: fine, fine // 2 :: fine][None, ..., None]
+    # What copies differ by is not part of it: half of them a little more, half a little less, have the same p(1 - p).
+    copies = np.stack([mean + 0.1 * mean * (1 - mean), mean - 0.1 * mean * (1 - mean)])
+    for prediction in (Prediction(mean, 0 * mean, pixel), Prediction(copies.mean(axis=0), copies.std(axis=0), pixel)):
+        (columns,) = decode(prediction, sheet, error_factor=2.0)
+        assert columns.errors == pytest.approx([2 * sigma], rel=0.1)
+        np.testing.assert_allclose(columns.positions, [[0.31, -0.17]], atol=0.01)
+
+
 def test_scores_of_pixels_take_one_order():
     labels = np.zeros((1, 2, 4, 4, 1))
     labels[0, 0, :2], labels[0, 1, :, 0] = 1, 1
@@ -147,6 +163,7 @@ def test_scores_of_pixels_take_one_order():
 def test_scores_of_atoms():
     scores = atom_scores(np.array([[0.0, 0], [5, 5], [9, 9]]), np.array([[0.0, 0.1], [5, 5.2]]), 0.15)
     assert (scores.precision, scores.recall) == (1 / 3, 1 / 2)
+    np.testing.assert_array_equal(scores.pairs, [[0, 0]])
     assert atom_scores(np.zeros((0, 2)), np.ones((3, 2)), 1.0).f1 == 0
 
 

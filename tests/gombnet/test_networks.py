@@ -81,7 +81,7 @@ def test_weights_in_a_file(tmp_path):
     about = {"layers": 2, "classes": ["C"], "filters": SMALL, "pixel": 0.1, "sheet": "graphene"}
     save_weights(tmp_path / "w.npz", network, about)
     loaded, read = load_weights(tmp_path / "w.npz")
-    assert read == about | {"filters": list(SMALL)}
+    assert read == about | {"filters": list(SMALL), "error_factor": 2.0}
     image = jax.random.normal(KEY, (1, 32, 32))
     np.testing.assert_allclose(loaded(image), network(image), atol=1e-3)
     np.savez(tmp_path / "x.npz", a=1)

@@ -61,10 +61,10 @@ def test_the_fit_brings_the_columns_closer_to_the_truth(tmp_path):
     assert fitted["rms_pm"] < 0.9 * seen["rms_pm"]
     assert metrics["fit"]["residual_over_noise"] < 2
     table = np.genfromtxt(tmp_path / "a" / "columns.csv", delimiter=",", names=True)
-    edge = 64 * PIXEL - 1.5
-    inside = (np.abs(np.stack([table["x_a"], table["y_a"]])) < edge - 0.1).all(axis=0)
-    assert np.isfinite(table["error_x_a"][inside]).all()
-    assert np.isnan(table["error_x_a"]).any()  # near the edges nothing is fitted
+    inside = (np.abs(np.stack([table["x_a"], table["y_a"]])) < 64 * PIXEL - 1.6).all(axis=0)
+    # Near the edges nothing is fitted, and the errors are the network's.
+    assert np.median(table["error_x_a"][inside]) < 0.9 * np.median(table["error_x_a"][~inside])
+    assert 0.5 < fitted["rms_pm"] / fitted["rms_by_error_bars_pm"] < 2
     arrays = load_arrays(tmp_path / "a" / "results.h5")
     residual = arrays["model"] - arrays["image"]
     assert np.nanstd(residual) < 0.5 * np.nanstd(arrays["image"])
@@ -95,8 +95,7 @@ def test_an_image_with_much_noise_is_not_fitted_further(tmp_path):
     metrics = run(tmp_path / "a", config)
     assert "lets a column be fixed" in " ".join(metrics["warnings"])
     seen, fitted = (metrics[name]["C"] for name in ("against_the_truth", "against_the_truth_after_the_fit"))
-    assert fitted["rms_pm"] == pytest.approx(seen["rms_pm"], rel=0.2)
-    assert metrics["fit"]["median_error_pm"] == pytest.approx(5.0, rel=0.3)
+    assert fitted == seen
 
 
 def test_a_pixel_size_that_is_far_off_is_warned_of(image, tmp_path):

@@ -100,6 +100,7 @@ def test_a_training_ends_with_weights_curves_and_scores(finished):
     assert metrics["held_back"]["C"]["columns"] > 10
     network, about = load_weights(finished / "weights.npz")
     assert about["pixel"] == 0.1
+    assert 0 < about["error_factor"] < 100
     assert network(jnp.zeros((1, 64, 64), jnp.float32)).shape == (1, 2, 64, 64, 1)
     noted = curves(finished)
     assert np.isfinite(noted["losses"]).all()
@@ -200,6 +201,6 @@ def test_weights_of_a_unet_come_back(tmp_path):
     save_weights(tmp_path / "unet.npz", network, about)
     restored, known = load_weights(tmp_path / "unet.npz")
     assert isinstance(restored, UNet)
-    assert known == about
+    assert known == about | {"error_factor": 2.0}
     for old, new in zip(*(jax.tree.leaves(nnx.state(n)) for n in (network, restored)), strict=True):
         np.testing.assert_allclose(old, new, rtol=1e-3, atol=1e-6)
