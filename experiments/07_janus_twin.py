@@ -23,7 +23,7 @@ def layers_of(image):
     """Metals, chalcogens, and which of these hold S and Se, of both layers, the one with less Se first."""
     network, about = ja.load_weights("ws2")
     found, prediction = [], ja.predict(network, image, PIXEL, about["pixel"], copies=2)
-    for positions, chance in ja.decode(prediction, SHEET):
+    for positions, chance, _ in ja.decode(prediction, SHEET):
         metal = chance[:, 2] > chance[:, :2].max(axis=1)
         found.append((positions[metal], positions[~metal], chance[~metal, :2] > 0.5))
     return sorted(found, key=lambda layer: layer[2][:, 1].mean())
