@@ -25,7 +25,7 @@ from jaxaet.recipes.gombnet_setup import sheet_of
 from jaxaet.recipes.layers_fit import fit_columns
 from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
-from jaxaet.recipes.suspicions import of_layers
+from jaxaet.recipes.suspicions import of_columns, of_layers
 from jaxaet.specimen import Atoms
 from jaxaet.structure import bond_lengths, full_width
 from jaxaet.viz import before_after_figure, layers_figure, write_report
@@ -56,11 +56,7 @@ def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
 
     prediction = Prediction(**folder.stage("prediction", predicted))
     layers = decode(prediction, sheet, options.threshold, about["error_factor"])
-    folder.warn(
-        f"No column was found in layer {number}; look at the probabilities in results.h5 and at the pixel size."
-        for number, layer in enumerate(layers, 1)
-        if not len(layer.positions)
-    )
+    folder.warn(of_columns(layers))
     fitted, fit = refined(config, folder, seen, layers, sheet)
     metrics = census(seen, fitted, sheet, options.threshold) | fit_metrics(fit)
     if (truth := seen.truth) is not None:

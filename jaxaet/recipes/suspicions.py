@@ -1,6 +1,6 @@
 """What in the data is probably wrong, though a fit would run: a sentence each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -8,14 +8,16 @@ from jaxtyping import Float
 from scipy.ndimage import median_filter
 
 from jaxaet.core import Images
-from jaxaet.gombnet import Sheet, apparent_lattice
+from jaxaet.gombnet import Columns, Sheet, apparent_lattice
 from jaxaet.inverse import Model
 from jaxaet.restore import Drift
+from jaxaet.structure import bond_lengths
 
 _SAME = 1e-4  # rad
 _STAND_OUT = 8.0  # times what nine lines of ten differ from those beside them, a dead one differs
 _AT_THE_EDGE = 0.02  # of all atoms
 _DRAWS = 8  # whose spread is known to a quarter
+_NO_LATTICE = 0.15  # relative scatter of bonds; 0.05 to 0.1 in drawn sheets, 0.2 to 0.4 in noise
 _FAR_OFF = 2.5  # times too large or too small a lattice is no strain and no stronger second ring
 
 
@@ -98,3 +100,18 @@ def of_layers(image: Float[np.ndarray, "ny nx"], pixel: float, sheet: Sheet) -> 
             f"{expected:.2f} Å in the sheet that the network knows; the pixel size (data.pixel_size_a) may be "
             f"{pixel * known / found:.3g} Å."
         )
+
+
+def of_columns(layers: Sequence[Columns]) -> Iterator[str]:
+    """Layers without columns, and columns that form no lattice, as the network sees them in noise."""
+    for number, layer in enumerate(layers, 1):
+        if not len(layer.positions):
+            yield (
+                f"No column was found in layer {number}; look at the probabilities in results.h5 and at the pixel size."
+            )
+        bonds = bond_lengths(layer.positions) if len(layer.positions) > 3 else np.zeros(0)
+        if len(bonds) > 1 and (scatter := bonds.std() / bonds.mean()) > _NO_LATTICE:
+            yield (
+                f"The bonds of layer {number} scatter by {100 * scatter:.0f} %, and by less than 10 % in sheets; its "
+                "columns may be noise that the network takes for atoms, or the pixel size is wrong."
+            )

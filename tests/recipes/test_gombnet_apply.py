@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from jaxaet.core import InputError
 from jaxaet.gombnet import Variation, apparent_lattice, draw, graphene_sheet, load_weights, save_weights, tungsten_sheet
@@ -87,6 +88,15 @@ def test_a_fit_that_leaves_too_much_is_not_believed(tmp_path, monkeypatch):
     assert "3 times the noise" in metrics["warnings"][0]
     assert "fit" not in metrics
     assert metrics["layer_1"]["bond_mean_a"] > 1
+
+
+def test_noise_that_is_taken_for_atoms_is_warned_of(tmp_path):
+    noise = gaussian_filter(np.random.default_rng(1).normal(size=(128, 128)), 4)
+    np.savez(tmp_path / "a.npz", image=noise, pixel_size_A=PIXEL)
+    config = GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST, fit=UNFITTED)
+    warnings = " ".join(run(tmp_path / "run", config)["warnings"])
+    assert "The bonds of layer 1 scatter by" in warnings
+    assert "The bonds of layer 2 scatter by" in warnings
 
 
 @pytest.mark.slow
