@@ -102,6 +102,7 @@ def _stitched(outcomes, parts, shape: tuple[int, ...]) -> tuple[np.ndarray, np.n
 
 
 def _checked(image: np.ndarray, pixel: float) -> np.ndarray:
+    """The image with mean 0 and standard deviation 1."""
     if image.ndim != 2:
         raise InputError(
             f"An array of shape {image.shape} is no grey image; give one of two dimensions (rows, columns)."
@@ -114,7 +115,8 @@ def _checked(image: np.ndarray, pixel: float) -> np.ndarray:
         )
     if image.min() == image.max():
         raise InputError(f"All pixels of the image are {image.flat[0]:g}; it shows no atoms.")
-    return image.astype(float)
+    image = image.astype(float)
+    return (image - image.mean()) / image.std()  # in double precision, for any unit
 
 
 def _starts(side: int, tile: int) -> list[int]:

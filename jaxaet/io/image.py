@@ -54,6 +54,8 @@ def _chosen(path: Path, named: Named, key: str | None) -> tuple[np.ndarray, Any]
             f"{path} holds {what} (shapes found: {shapes}); give one grey image with two axes (row, column)."
         )
     name = (usual or grey)[0]
+    if images[name].dtype.kind not in "uif":
+        raise InputError(f"{path} holds values of type {images[name].dtype}; give an image of real numbers.")
     return images[name], named[name][1]
 
 

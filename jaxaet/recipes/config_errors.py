@@ -86,7 +86,8 @@ def describe(schema: dict) -> str:
     if kind == "array" and "prefixItems" in schema:
         return f"a list of {len(schema['prefixItems'])} items, each {describe(schema['prefixItems'][0])}"
     if kind == "array":
-        return f"a list, each item {describe(schema['items'])}"
+        least = f" of {schema['minItems']} or more" if schema.get("minItems") else ""
+        return f"a list{least}, each item {describe(schema['items'])}"
     if kind == "object":
         return f"a block of names, each with {describe(schema['additionalProperties'])}"
     return {"string": f"a {schema.get('format', 'text')}", "boolean": "true or false"}.get(str(kind), str(kind))
@@ -94,7 +95,8 @@ def describe(schema: dict) -> str:
 
 def _bounds(schema: dict) -> str:
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
-    return "".join(f" {word} {schema[name]:.10g}" for name, word in words.items() if name in schema)
+    steps = f" in steps of {schema['multipleOf']}" if "multipleOf" in schema else ""
+    return "".join(f" {word} {schema[name]:.10g}" for name, word in words.items() if name in schema) + steps
 
 
 def _walk(section: type[Section], location: list) -> tuple[type[Section], tuple, Any]:

@@ -36,7 +36,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
     except ValidationError as error:
         problems = innermost([problem(dict(entry), data) for entry in error.errors(include_url=False)])
         problems.sort(key=lambda entry: line_of(node, entry[0]))
-        lines = [f"{place(path, node, sources, keys)}: {dotted(keys)}: {what}" for keys, what in problems]
+        lines = [
+            f"{place(path, node, sources, keys)}: {f'{dotted(keys)}: ' if keys else ''}{what}"
+            for keys, what in problems
+        ]
         raise InputError("\n".join(lines)) from None
 
 

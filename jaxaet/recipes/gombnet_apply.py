@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from jaxaet.core import InputError
 from jaxaet.gombnet import (
     Columns,
     Prediction,
@@ -27,7 +28,7 @@ from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.suspicions import of_columns, of_layers
 from jaxaet.specimen import Atoms
-from jaxaet.structure import bond_lengths, full_width
+from jaxaet.structure import bond_lengths, full_width, twist_from_atoms
 from jaxaet.viz import before_after_figure, layers_figure, write_report
 
 SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
@@ -56,14 +57,15 @@ def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
 
     prediction = Prediction(**folder.stage("prediction", predicted))
     layers = decode(prediction, sheet, options.threshold, about["error_factor"])
-    folder.warn(of_columns(layers))
+    folder.warn(of_columns(layers, seen.pixel, sheet))
     fitted, fit = refined(config, folder, seen, layers, sheet)
     metrics = census(seen, fitted, sheet, options.threshold) | fit_metrics(fit)
     if (truth := seen.truth) is not None:
         against = lambda columns: summary([score(prediction, columns, truth, sheet, options.threshold)], sheet)  # noqa: E731
         metrics["against_the_truth"] = against(layers)
         if fit is not None:
-            metrics["against_the_truth_after_the_fit"] = against(fitted)
+            by_class = against(fitted)
+            metrics["against_the_truth_after_the_fit"] = {name: by_class[name] for name in sheet.classes}
     write(config, folder, seen, prediction, fitted, sheet, fit, metrics)
     return metrics
 
@@ -146,7 +148,21 @@ def census(seen: Seen, layers: list[Columns], sheet: Sheet, threshold: float) ->
             "columns_per_nm2": 100 * len(layer.positions) / area,
             **bonds(layer),
         }
+    for number, twist in enumerate(twists(layers, sheet), 2):
+        metrics[f"layer_{number}"] |= twist
     return metrics
+
+
+def twists(layers: list[Columns], sheet: Sheet) -> list[dict]:
+    """The angle between each layer but the first and the first, without the distortion that all share."""
+    try:
+        found = twist_from_atoms(
+            [layer.positions for layer in layers], float(sheet.lattice), sigmas=[layer.errors for layer in layers]
+        )
+    except InputError:  # columns that are no lattice
+        return [{"twist_deg": None, "twist_error_deg": None} for _ in layers[1:]]
+    angles = np.rad2deg([found.twists[1:], found.twists_error[1:]])
+    return [{"twist_deg": float(angle), "twist_error_deg": float(error)} for angle, error in angles.T]
 
 
 def bonds(layer: Columns) -> dict:
@@ -184,19 +200,19 @@ def write(
     axes = "layer, row, column, class"
     with folder.writing("results.h5") as file:
         arrays = {
-            "image": (seen.image, "counts", "row, column"),
+            "image": (seen.image, "as in the file", "row, column"),
             "probabilities": (prediction.mean, "1", axes),
             "spread": (prediction.spread, "1", axes),
         }
         if fit is not None:
-            arrays["model"] = (fit["model"], "counts", "row, column")
-            arrays["covariance"] = (fit["covariance"], "Å^2", "column, axis, axis")
+            arrays["model"] = (fit["model"], "as in the file", "row, column")
+            arrays["covariance"] = (fit["covariance"], "Å^2", "row of columns.csv, axis, axis")
         save_arrays(file, arrays, {"pixel_size_a": seen.pixel, "probabilities_pixel_size_a": prediction.pixel})
     of_classes = [
         [layer.positions[layer.probabilities[:, c] > threshold] for c in range(len(sheet.classes))] for layer in layers
     ]
     figure = layers_figure(seen.image, seen.pixel, prediction.mean, prediction.pixel, of_classes, sheet.classes)
-    figures = [("Layers", "The image, the layers seen in it, and their columns.", figure)]
+    figures = [("Layers", "The middle of the image, the layers seen in it, and their columns.", figure)]
     if fit is not None:
         fitted = np.isfinite(fit["model"])
         inside = np.ix_(fitted.any(axis=1), fitted.any(axis=0))  # without the margin

@@ -17,7 +17,13 @@ SHIPPED = ("graphene", "ws2")
 
 def known_weights(name: str) -> str:
     """The name of weights that come with the package, or the absolute path of a file that exists."""
-    return name if name in SHIPPED else str(existing_file(Path(name)))
+    if name in SHIPPED:
+        return name
+    try:
+        return str(existing_file(Path(name)))
+    except ValueError as error:
+        found = str(error).partition(";")[0]
+        raise ValueError(f"{found}; allowed {', '.join(SHIPPED)}, or a file that exists; correct it.") from None
 
 
 Weights = Annotated[

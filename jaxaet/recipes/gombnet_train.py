@@ -112,7 +112,8 @@ def stepped(
     step, started = jax.jit(training.step, donate_argnums=0), time.monotonic()
     limit = np.inf if options.minutes is None else 60 * options.minutes
     saved = started
-    every, iou = config.held_back.every_steps, float("nan")
+    every = config.held_back.every_steps
+    iou = checks[int(state.step) // every - 1, -1] if int(state.step) >= every else None
 
     def look(number: int) -> float:
         row = checks[-(-number // every) - 1] = np.array([number, *check(state)])
@@ -131,7 +132,7 @@ def stepped(
             if number % options.checkpoint_steps == 0 or time.monotonic() - saved > LONGEST:
                 checkpoints.save(Progress(state, losses, checks, before + time.monotonic() - started))
                 saved = time.monotonic()
-            tick(number, loss=float(loss), iou=iou)
+            tick(number, loss=float(loss), **({} if iou is None else {"iou": float(iou)}))
     if int(state.step) % every:
         look(int(state.step))
     return Progress(state, losses, checks, before + time.monotonic() - started)

@@ -17,6 +17,8 @@ _SAME = 1e-4  # rad
 _STAND_OUT = 8.0  # times what nine lines of ten differ from those beside them, a dead one differs
 _AT_THE_EDGE = 0.02  # of all atoms
 _DRAWS = 8  # whose spread is known to a quarter
+_ANOTHER = 1.1  # times too long or too short a bond is no distortion of the scan
+_GLARE = 5.0  # times what nearly all pixels span, a defect of the detector
 _NO_LATTICE = 0.15  # relative scatter of bonds; 0.05 to 0.1 in drawn sheets, 0.2 to 0.4 in noise
 _FAR_OFF = 2.5  # times too large or too small a lattice is no strain and no stronger second ring
 
@@ -88,10 +90,20 @@ def of_draws(count: int) -> Iterator[str]:
 
 
 def of_layers(image: Float[np.ndarray, "ny nx"], pixel: float, sheet: Sheet) -> Iterator[str]:
-    """A lattice far from the sheet's, as a wrong pixel size makes it; `pixel`: Å."""
+    """A pixel brighter than atoms are, and a lattice far from the sheet's, as a wrong pixel size makes it.
+
+    `pixel`: Å.
+    """
     image = np.asarray(image, float)
     if image.ndim != 2 or not np.isfinite(image).all():
         return
+    excess = image - median_filter(image, 3)
+    row, column = np.unravel_index(excess.argmax(), image.shape)
+    if excess.max() > _GLARE * np.ptp(np.quantile(image, (0.01, 0.99))) > 0:
+        yield (
+            f"The pixel in row {row}, column {column} (from 0) has {image[row, column]:.3g}, far more than those "
+            "beside it, and the network sees little else; give such pixels the mean of those beside them."
+        )
     found, known = apparent_lattice(image, pixel), float(sheet.lattice)
     if found is not None and not 1 / _FAR_OFF < found / known < _FAR_OFF:
         near, expected = (constant / np.sqrt(3) for constant in (found, known))
@@ -102,16 +114,27 @@ def of_layers(image: Float[np.ndarray, "ny nx"], pixel: float, sheet: Sheet) -> 
         )
 
 
-def of_columns(layers: Sequence[Columns]) -> Iterator[str]:
-    """Layers without columns, and columns that form no lattice, as the network sees them in noise."""
+def of_columns(layers: Sequence[Columns], pixel: float, sheet: Sheet) -> Iterator[str]:
+    """Layers without columns, columns that form no lattice, as the network sees them in noise, and another lattice.
+
+    `pixel`: Å.
+    """
+    expected = float(sheet.lattice) / np.sqrt(3)
     for number, layer in enumerate(layers, 1):
         if not len(layer.positions):
             yield (
                 f"No column was found in layer {number}; look at the probabilities in results.h5 and at the pixel size."
             )
         bonds = bond_lengths(layer.positions) if len(layer.positions) > 3 else np.zeros(0)
-        if len(bonds) > 1 and (scatter := bonds.std() / bonds.mean()) > _NO_LATTICE:
+        if len(bonds) < 2:
+            continue
+        if (scatter := bonds.std() / bonds.mean()) > _NO_LATTICE:
             yield (
                 f"The bonds of layer {number} scatter by {100 * scatter:.0f} %, and by less than 10 % in sheets; its "
-                "columns may be noise that the network takes for atoms, or the pixel size is wrong."
+                "columns may be noise that the network takes for atoms, or the pixel size or the contrast is wrong."
+            )
+        elif not 1 / _ANOTHER < (ratio := np.median(bonds) / expected) < _ANOTHER:
+            yield (
+                f"The bonds of layer {number} have {np.median(bonds):.2f} Å and {expected:.2f} Å in the sheet that the "
+                f"network knows; the pixel size (data.pixel_size_a) may be {pixel / ratio:.3g} Å, or the sheet another."
             )

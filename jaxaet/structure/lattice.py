@@ -13,6 +13,7 @@ from jaxaet.structure.spots import hexagonal, lattice_spots
 
 HONEYCOMB = ((1 / 3, 2 / 3), (2 / 3, 1 / 3))
 NEAR = 0.25  # of the lattice constant, how far from its site an atom may be; sites of a honeycomb are 0.58 apart
+SEEN = 0.6  # of a layer's atoms at least lie there; of atoms anywhere nearly half do
 ROUNDS = 6  # of assigning atoms to sites and fitting
 BANDS = 24  # along the slow scan, each taken as one independent error of the scan
 
@@ -102,11 +103,22 @@ def twist_from_atoms(
         near = np.linalg.norm(everything - design @ unknowns, axis=1) < NEAR * lattice
         return design, weights * near
 
+    def seen(used):
+        return [float(np.mean(used[owner == number] > 0)) for number in range(len(layers))]
+
     design, used = assigned(unknowns)
     for _ in range(ROUNDS):
+        if min(seen(used)) < SEEN / 2:
+            break
         root = np.sqrt(used)[:, None]
         unknowns, *_ = np.linalg.lstsq(design * root, everything * root, rcond=None)
         design, used = assigned(unknowns)
+    shares = seen(used)
+    if min(shares) < SEEN:
+        raise InputError(
+            f"Only {min(shares):.0%} of the atoms of layer {1 + int(np.argmin(shares))} lie near the sites of a "
+            f"lattice of {lattice:g} Å; check the constant, the sites, and that all atoms are of one layer."
+        )
     left = (everything - design @ unknowns)[used > 0]
     rows = (3 * np.arange(len(layers))[:, None] + np.arange(2)).ravel()
     plain, banded = _covariances(design, used, everything, unknowns, rows)

@@ -26,9 +26,11 @@ def lattice_spots(
 
     Three spots of the first ring belong to one layer when they close a triangle, which holds however the lattice is
     turned and stretched. Of the second ring those are taken that stand out. `pixel` and `lattice`: Å.
-    Raises `InputError` where fewer than `layers` lattices are seen.
+    Raises `InputError` where fewer than `layers` lattices are seen, and for an image of fewer than three cells.
     """
     field = pixel * min(image.shape)
+    if field < 3 * lattice:
+        raise InputError(f"A field of {field:.3g} Å is too small for a lattice of {lattice:g} Å; give three cells.")
     transform = _Transform(image, pixel)
     radius = 2 / np.sqrt(3) / lattice
     first = transform.refined(transform.peaks(radius, 6 * layers))

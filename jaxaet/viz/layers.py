@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LAYER_COLOURS = (ORANGE, BLUE, GREEN, SKY)
 MARKERS = "o^s"
-LARGEST = 60.0  # Å, of the part that is shown
+LARGEST = 30.0  # Å, of the part that is shown
 
 
 def layers_figure(

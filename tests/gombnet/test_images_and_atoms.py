@@ -188,6 +188,13 @@ def test_turning_the_image_turns_the_prediction(network):
     assert min(same, crossed) < 1e-4
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e30])
+def test_the_unit_of_an_image_does_not_matter(network, unit):
+    image = np.random.default_rng(2).normal(size=(64, 64))
+    first, second = (predict(network, scale * image + scale, 0.1, 0.1, 64, 1).mean for scale in (1.0, unit))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
 def test_any_size_and_sampling(network):
     image = np.random.default_rng(2).normal(size=(90, 137))
     prediction = predict(network, image, 0.2, 0.1, tile=64, copies=1)

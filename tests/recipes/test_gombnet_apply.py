@@ -14,6 +14,7 @@ from jaxaet.recipes import gombnet_apply
 from jaxaet.recipes.config import GombNetApplyConfig
 from jaxaet.recipes.run_folder import RunFolder
 from jaxaet.recipes.suspicions import of_layers
+from jaxaet.structure import twist_from_atoms
 
 PIXEL = 0.106
 FAST = {"copies": 1, "tile": 128}
@@ -53,6 +54,36 @@ def test_without_an_image_one_is_drawn_and_scored(tmp_path):
     assert (tmp_path / "a" / "report.html").stat().st_size > 1e5
     assert run(tmp_path / "a", config, resume=True) == metrics
     assert gombnet_apply.plan(config)["tiles"].startswith("1,")
+
+
+def test_the_twist_of_a_drawn_image_is_found(tmp_path):
+    config = GombNetApplyConfig(seed=1, drawn={"pixels": 192, "electrons": 1000}, network=FAST, fit=UNFITTED)
+    layer = run(tmp_path / "a", config)["layer_2"]
+    truth = np.load(next((tmp_path / "a" / "checkpoints").glob("*_drawing.npz")))
+    true = twist_from_atoms(
+        [(p[m[:, 0] > 0] - 96) * PIXEL for p, m in zip(truth["positions"], truth["members"], strict=True)], 2.46
+    )
+    assert abs(abs(layer["twist_deg"]) - abs(np.rad2deg(true.twists[1]))) < 3 * layer["twist_error_deg"] < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda image: np.where(np.arange(image.size).reshape(image.shape) == 9999, 500.0, image), "row 39, column 15"),
+        (lambda image: -image, "or the contrast is wrong"),
+    ],
+)
+def test_images_that_deceive_the_network_are_warned_of(image, tmp_path, change, sentence):
+    np.savez(tmp_path / "a.npz", image=change(image), pixel_size_A=PIXEL)
+    config = GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST, fit=UNFITTED)
+    assert sentence in " ".join(run(tmp_path / "run", config)["warnings"])
+
+
+def test_a_pixel_size_a_third_too_large_is_warned_of(image, tmp_path):
+    np.savez(tmp_path / "a.npz", image=image, pixel_size_A=1.3 * PIXEL)
+    config = GombNetApplyConfig(data={"path": tmp_path / "a.npz"}, network=FAST, fit=UNFITTED)
+    (warning, *_) = run(tmp_path / "run", config)["warnings"]
+    assert "may be 0.10" in warning
 
 
 @pytest.mark.slow

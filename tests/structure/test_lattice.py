@@ -106,6 +106,10 @@ def test_what_shows_no_lattice_is_refused():
         twist_from_image(noise, 0.1, LATTICE)
     with pytest.raises(InputError, match="shows 1 of 2"):
         twist_from_image(picture(stack()[:1]), 0.1, LATTICE)
+    with pytest.raises(InputError, match="Layer 1, of 50 atoms"):
+        twist_from_atoms([np.random.default_rng(4).uniform(-1, 1, (50, 2))], LATTICE)
+    with pytest.raises(InputError, match=r"Only \d+% of the atoms of layer 1 lie near"):
+        twist_from_atoms(stack(), LATTICE, sites=((0.0, 0.0),))
     with pytest.raises(InputError, match="Layer 2, of 50 atoms"):
         twist_from_atoms([stack()[0], np.random.default_rng(4).uniform(-20, 20, (50, 2))], LATTICE)
 
