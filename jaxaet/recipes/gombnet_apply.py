@@ -33,6 +33,7 @@ from jaxaet.viz import before_after_figure, layers_figure, write_report
 
 SECONDS_PER_TILE = 0.25  # of 256², on two CPU cores
 SECONDS_PER_PIXEL = 2e-5  # and step of the fit
+COMPILING = 60  # s, before the first step of the fit and after the last, of the error bars
 
 
 class Seen(NamedTuple):
@@ -262,7 +263,7 @@ def plan(config: GombNetApplyConfig) -> dict:
     side = [max(round(n * (scale if abs(scale - 1) >= 0.02 else 1)), tile) for n in shape]
     tiles = int(np.prod([len({min(start, n - tile) for start in range(0, n, tile // 2)}) for n in side]))
     passes = tiles * config.network.copies
-    fitting = config.fit.max_steps and 20 + config.fit.max_steps * np.prod(shape) * SECONDS_PER_PIXEL
+    fitting = config.fit.max_steps and COMPILING + config.fit.max_steps * np.prod(shape) * SECONDS_PER_PIXEL
     return {
         "image": f"{shape[0]} × {shape[1]} pixels of {pixel:g} Å",
         "layers": about["layers"],
