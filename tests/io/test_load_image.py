@@ -128,6 +128,13 @@ def test_what_is_no_grey_image_is_refused(arrays, sentence, tmp_path):
         load_image(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("kind", [complex, bool])
+def test_values_that_are_no_real_numbers_are_refused(kind, tmp_path):
+    np.save(tmp_path / "a.npy", IMAGE.astype(kind))
+    with pytest.raises(InputError, match="holds values of type"):
+        load_image(tmp_path / "a.npy", pixel_size=0.1)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [("a.gif", "has the suffix"), ("none.tif", "is not a file"), ("bad.npz", "could not be read as .npz")],

@@ -21,6 +21,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 
 H, T = "recipe: heterojunction\n", "recipe: tilt_series\n"
+APPLY, TRAIN = "recipe: gombnet_apply\n", "recipe: gombnet_train\n"
 BAD = {  # text: (line, key, words of the message)
     H + "seeed: 1\n": (2, "seeed", "did you mean seed?"),
     H + "\ninstrument:\n  energy_ev: 60000\n": (4, "instrument.energy_ev", "energy_kev: 60."),
@@ -49,6 +50,9 @@ BAD = {  # text: (line, key, words of the message)
     "recipe: phonons_interface\ndata: {sigma_pm: 3}\n": (2, "data.sigma_pm", "a block of names, each with"),
     T + "data: {path: /no/such/file.npz}\n": (2, "data.path", "no file at /no/such/file.npz"),
     T + "data: {angles_deg: [1, [1, 2, 3]]}\n": (2, "data.angles_deg", "a list of 3 items"),
+    APPLY + "network: {tile: 100}\n": (2, "network.tile", "from 64 up to 2048 in steps of 64"),
+    APPLY + "network: {weights: gold}\n": (2, "network.weights", "allowed graphene, ws2, or a file that exists"),
+    TRAIN + "network: {filters: [4]}\n": (2, "network.filters", "a list of 2 or more, each item"),
 }  # fmt: skip
 
 
@@ -67,6 +71,11 @@ def test_a_bad_key_is_named_with_file_line_and_remedy(tmp_path, text):
     message = next(row for row in refusal(path, text) if row.startswith(f"{path}:{line}: {key}: found "))
     assert words in message
     assert re.fullmatch(r".*; allowed .*; .*[.?]", message)
+
+
+def test_keys_that_do_not_fit_each_other_are_named_once(tmp_path):
+    (row,) = refusal(tmp_path / "bad.yaml", TRAIN, ["images.pixels=65"])
+    assert row.startswith("--set images.pixels=65: found images.pixels 65 with ")
 
 
 def test_all_problems_come_at_once_in_the_order_of_the_file(tmp_path):
