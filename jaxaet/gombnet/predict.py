@@ -1,5 +1,7 @@
 """An image of any size and sampling to the probability of each class in each layer, with its spread."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,7 +19,7 @@ from jaxaet.gombnet.simulate import standardised
 class Prediction(NamedTuple):
     """Probabilities (l, ny, nx, c) in pixels of the resampled image.
 
-    `mean` and `spread` (standard deviation) are over turned and mirrored copies. `pixel`: pixel size, Å.
+    `mean` and `spread` (standard deviation) are over networks and turned and mirrored copies. `pixel`: pixel size, Å.
     """
 
     mean: Float[np.ndarray, "l ny nx c"]
@@ -26,7 +28,7 @@ class Prediction(NamedTuple):
 
 
 def predict(
-    network: nnx.Module,
+    network: nnx.Module | Sequence[nnx.Module],
     image: np.ndarray,
     pixel: float,
     trained_pixel: float,
@@ -35,8 +37,9 @@ def predict(
 ) -> Prediction:
     """Probabilities over a whole image, by tiles that overlap by half.
 
-    `pixel`: pixel size of the image, Å; it is resampled to `trained_pixel`, Å. `copies`: of the eight turns and mirror
-    images, how many are averaged. The layers of each copy and each tile are ordered like those before.
+    `network`: one, or several with the same layers and classes whose answers are averaged. `pixel`: pixel size of the
+    image, Å; it is resampled to `trained_pixel`, Å. `copies`: of the eight turns and mirror images, how many are
+    averaged. The layers of each network, copy and tile are ordered like those before.
     Raises `InputError` for an image that is no image, is constant, has values that are not finite, or is too small.
     """
     image = _checked(image, pixel)
@@ -52,14 +55,13 @@ def predict(
     padded = np.pad(
         image, [(0, max(0, tile - side)) for side in shape], mode="reflect" if min(shape) > tile // 2 else "edge"
     )
-    structure, state = nnx.split(network)
-    run = _runner(structure)
+    runs = [_runner(member) for member in ([network] if isinstance(network, nnx.Module) else network)]
     parts = [
         (slice(row, row + tile), slice(column, column + tile))
         for row in _starts(padded.shape[0], tile)
         for column in _starts(padded.shape[1], tile)
     ]
-    mean, spread = _stitched([_of_tile(run, state, padded[part], copies) for part in parts], parts, padded.shape)
+    mean, spread = _stitched([_of_tile(runs, padded[part], copies) for part in parts], parts, padded.shape)
     cut = (slice(None), slice(0, shape[0]), slice(0, shape[1]))
     return Prediction(mean[cut], spread[cut], pixel / scale)
 
@@ -123,19 +125,21 @@ def _starts(side: int, tile: int) -> list[int]:
     return sorted({min(start, side - tile) for start in range(0, side, tile // 2)})
 
 
-def _runner(structure: nnx.GraphDef):
+def _runner(network: nnx.Module):
+    structure, state = nnx.split(network)
+
     @jax.jit
     def run(state, images: Float[Array, "b ny nx"]) -> Float[Array, "b l ny nx c"]:
         return jax.nn.sigmoid(nnx.merge(structure, state)(images))
 
-    return run
+    return partial(run, state)
 
 
-def _of_tile(run, state, tile: Float[np.ndarray, "n n"], copies: int):
+def _of_tile(runs, tile: Float[np.ndarray, "n n"], copies: int):
     turned = [np.rot90(tile if k < 4 else tile.T, k % 4) for k in range(copies)]
-    outputs = np.asarray(run(state, standardised(jnp.asarray(np.stack(turned), jnp.float32))))
+    images = standardised(jnp.asarray(np.stack(turned), jnp.float32))
     undone = []
-    for k, output in enumerate(outputs):
+    for k, output in (pair for run in runs for pair in enumerate(np.asarray(run(images)))):
         back = np.rot90(output, -(k % 4), axes=(1, 2))
         undone.append(back if k < 4 else back.swapaxes(1, 2))
     undone = np.stack([output[list(_order(output, undone[0]))] for output in undone])

@@ -15,14 +15,13 @@ from jaxaet.gombnet import (
     Variation,
     decode,
     draw,
-    load_weights,
     predict,
 )
 from jaxaet.io import load_image, save_arrays, save_atoms, save_table
 from jaxaet.recipes.config import GombNetApplyConfig
 from jaxaet.recipes.config_file import dump_config
 from jaxaet.recipes.gombnet_scores import score, summary
-from jaxaet.recipes.gombnet_setup import sheet_of
+from jaxaet.recipes.gombnet_setup import members, sheet_of
 from jaxaet.recipes.layers_fit import fit_columns
 from jaxaet.recipes.results import save_figures
 from jaxaet.recipes.run_folder import RunFolder
@@ -46,14 +45,14 @@ class Seen(NamedTuple):
 
 def run(config: GombNetApplyConfig, folder: RunFolder) -> dict:
     """Predict the classes of each layer, find the columns, and compare them with the truth where it is known."""
-    network, about = load_weights(config.network.weights)
+    networks, about = members(config.network.weights)
     sheet = sheet_of(about)
     seen = image_of(config, folder, sheet, about["layers"])
     folder.warn(of_layers(seen.image, seen.pixel, sheet))
     options = config.network
 
     def predicted() -> dict:
-        found = predict(network, seen.image, seen.pixel, about["pixel"], options.tile, options.copies)
+        found = predict(networks, seen.image, seen.pixel, about["pixel"], options.tile, options.copies)
         return {name: np.float32(value) for name, value in found._asdict().items()}
 
     prediction = Prediction(**folder.stage("prediction", predicted))
@@ -253,7 +252,7 @@ def table(seen: Seen, layers: list[Columns], sheet: Sheet, fit: dict | None) -> 
 
 def plan(config: GombNetApplyConfig) -> dict:
     """Shapes and time of the run on two CPU cores, good to a factor of two."""
-    about = load_weights(config.network.weights)[1]
+    networks, about = members(config.network.weights)
     if config.data.path is None:
         shape, pixel = (config.drawn.pixels,) * 2, config.drawn.pixel_size_a
     else:
@@ -262,7 +261,7 @@ def plan(config: GombNetApplyConfig) -> dict:
     scale, tile = pixel / about["pixel"], config.network.tile
     side = [max(round(n * (scale if abs(scale - 1) >= 0.02 else 1)), tile) for n in shape]
     tiles = int(np.prod([len({min(start, n - tile) for start in range(0, n, tile // 2)}) for n in side]))
-    passes = tiles * config.network.copies
+    passes = tiles * config.network.copies * len(networks)
     fitting = config.fit.max_steps and COMPILING + config.fit.max_steps * np.prod(shape) * SECONDS_PER_PIXEL
     return {
         "image": f"{shape[0]} × {shape[1]} pixels of {pixel:g} Å",

@@ -56,8 +56,8 @@ class DrawnImage(Section):
 class TrainedNetwork(Section):
     """The network, and how its answer is read."""
 
-    weights: Weights = "graphene"
-    """graphene, ws2 (WS2 in which S gives way to Se), or a file that a training wrote."""
+    weights: Weights | Annotated[tuple[Weights, ...], LAX, Field(min_length=1)] = "graphene"
+    """graphene, ws2 (WS2 in which S gives way to Se), a file that a training wrote, or a list of such to average."""
     copies: int = Field(default=8, ge=1, le=8)
     """Turned and mirrored copies of the image whose answers are averaged."""
     tile: int = Field(default=256, ge=64, le=2048, multiple_of=64)

@@ -1,6 +1,6 @@
 """From the configuration of a training to what is trained, and on what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,6 +23,7 @@ from jaxaet.gombnet import (
     begin,
     draw,
     graphene_sheet,
+    load_weights,
     optimiser_named,
     pixel_scores,
     tungsten_sheet,
@@ -49,6 +50,22 @@ def sheet_of(about: dict) -> Sheet:
             f"The weights are for the classes {', '.join(about['classes'])}; allowed {allowed}; take other weights."
         )
     return known[tuple(about["classes"])]
+
+
+def members(weights: str | Sequence[str]) -> tuple[list[GombNet | UNet], dict]:
+    """The networks of one or several files, and what they were trained for, with the mean of their error factors.
+
+    Raises `InputError` where they were not trained for the same.
+    """
+    names = [weights] if isinstance(weights, str) else list(weights)
+    networks, abouts = zip(*[load_weights(name) for name in names], strict=True)
+    for key in ("layers", "classes", "pixel"):
+        if len(found := list(dict.fromkeys(str(one[key]) for one in abouts))) > 1:
+            raise InputError(
+                f"The weights {', '.join(names)} were trained for different {key} ({' and '.join(found)}); "
+                "take such as were trained for the same."
+            )
+    return list(networks), abouts[0] | {"error_factor": float(np.mean([one["error_factor"] for one in abouts]))}
 
 
 def about(images: DrawnImages, network: NewNetwork) -> dict:

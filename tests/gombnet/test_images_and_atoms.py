@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy import ndimage, stats
 
 from jaxaet import InputError
@@ -19,6 +20,7 @@ from jaxaet.gombnet import (
     predict,
     tungsten_sheet,
 )
+from jaxaet.gombnet.predict import _order
 from jaxaet.gombnet.simulate import _counted
 
 PIXELS = 96
@@ -186,6 +188,28 @@ def test_turning_the_image_turns_the_prediction(network):
     turned = np.rot90(predict(network, np.rot90(image), 0.1, 0.1, tile=64).mean, -1, axes=(1, 2))
     same, crossed = (np.abs(turned[list(order)] - upright).max() for order in ((0, 1), (1, 0)))
     assert min(same, crossed) < 1e-4
+
+
+def test_several_networks_are_averaged_in_the_order_of_the_first(network):
+    class Swapped(nnx.Module):
+        """The same network with its layers called the other way round."""
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __call__(self, images):
+            return self.inner(images)[:, ::-1]
+
+    image = np.random.default_rng(2).normal(size=(64, 64))
+    other = GombNet(2, 1, jax.random.key(1), (4, 8))
+    first, second, both, same = (
+        predict(some, image, 0.1, 0.1, 64, 1)
+        for some in (network, other, [network, other], [network, Swapped(network)])
+    )
+    pair = [first.mean, second.mean[list(_order(second.mean, first.mean))]]
+    np.testing.assert_allclose(both.mean, np.mean(pair, axis=0), atol=1e-6)
+    np.testing.assert_allclose(both.spread, np.std(pair, axis=0), atol=1e-6)
+    np.testing.assert_allclose(same.mean, first.mean, atol=1e-6)
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e30])

@@ -190,3 +190,22 @@ def test_weights_of_an_unknown_sheet_are_refused(tmp_path):
         run(tmp_path / "run", config)
     with pytest.raises(ValueError, match="found no file at"):
         GombNetApplyConfig(network={"weights": str(tmp_path / "absent.npz")})
+
+
+def test_weights_that_were_trained_for_different_things_are_not_averaged():
+    config = GombNetApplyConfig(network={"weights": ["graphene", "ws2"]})
+    with pytest.raises(InputError, match=r"trained for different classes .* and .*; take such as"):
+        gombnet_apply.plan(config)
+
+
+def test_several_weights_are_averaged(tmp_path):
+    network, about = load_weights("graphene")
+    save_weights(tmp_path / "mine.npz", network, about | {"error_factor": 2.0})
+    drawn = {"seed": 1, "drawn": {"pixels": 96}, "fit": UNFITTED}
+    one, two = (
+        run(tmp_path / str(len(names)), GombNetApplyConfig(network=FAST | {"weights": names}, **drawn))
+        for names in (["graphene"], ["graphene", str(tmp_path / "mine.npz")])
+    )
+    assert one["layer_1"] == two["layer_1"]
+    errors = [metrics["against_the_truth"]["C"]["rms_by_error_bars_pm"] for metrics in (one, two)]
+    assert errors[1] / errors[0] == pytest.approx((1.48 + 2.0) / 2 / 1.48, rel=1e-3)
